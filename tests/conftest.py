@@ -1,0 +1,72 @@
+"""Where tests find data and weights, and the one place where they are skipped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(os.environ.get("VIDCAUSAL_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--run-slow", action="store_true", help="run tests marked slow")
+    parser.addoption("--run-network", action="store_true", help="run tests marked network")
+
+
+def _cuda_missing() -> bool:
+    import torch
+
+    return not torch.cuda.is_available()
+
+
+def _missing_weights(names: tuple[str, ...]) -> list[str]:
+    from vidcausal.errors import VidcausalError
+    from vidcausal.models.weights.resolver import resolve
+
+    missing = []
+    for name in names:
+        try:
+            resolve(name)
+        except VidcausalError:
+            missing.append(name)
+    return missing
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    require_gpu = os.environ.get("VIDCAUSAL_REQUIRE_GPU") == "1"
+    for item in items:
+        if "slow" in item.keywords and not config.getoption("--run-slow"):
+            item.add_marker(pytest.mark.skip(reason="slow: run with --run-slow"))
+        if "network" in item.keywords and not config.getoption("--run-network"):
+            item.add_marker(pytest.mark.skip(reason="downloads: run with --run-network"))
+        if "gpu" in item.keywords and not require_gpu and _cuda_missing():
+            item.add_marker(pytest.mark.skip(reason="no CUDA device; VIDCAUSAL_REQUIRE_GPU=1 makes this a failure"))
+        if marker := item.get_closest_marker("weights"):
+            if missing := _missing_weights(marker.args):
+                item.add_marker(
+                    pytest.mark.skip(reason=f"weights not here: vidcausal models --get {' '.join(missing)}")
+                )
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no shared data at {SHARED_DATA}; set VIDCAUSAL_TEST_DATA")
+    return SHARED_DATA
+
+
+@pytest.fixture
+def rng_state() -> Iterator[None]:
+    import torch
+
+    state = torch.get_rng_state()
+    yield
+    torch.set_rng_state(state)

@@ -1,0 +1,1 @@
+"""Official annotations, parsers and scores."""

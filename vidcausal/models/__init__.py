@@ -1,0 +1,1 @@
+"""Vision encoders, projectors joined with language models, chat wrappers and their weights."""

@@ -1,0 +1,1 @@
+"""Parts that turn vision features into language-model tokens."""

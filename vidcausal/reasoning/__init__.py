@@ -1,0 +1,1 @@
+"""Strategies: how to get from footage to an answer."""
