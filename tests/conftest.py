@@ -23,8 +23,9 @@ def _cuda_missing() -> bool:
 
 
 def _missing_weights(names: tuple[str, ...]) -> list[str]:
-    from vidcausal.errors import VidcausalError
     from vidcausal.models.weights.resolver import resolve
+
+    from vidcausal.errors import VidcausalError
 
     missing = []
     for name in names:
@@ -44,11 +45,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="downloads: run with --run-network"))
         if "gpu" in item.keywords and not require_gpu and _cuda_missing():
             item.add_marker(pytest.mark.skip(reason="no CUDA device; VIDCAUSAL_REQUIRE_GPU=1 makes this a failure"))
-        if marker := item.get_closest_marker("weights"):
-            if missing := _missing_weights(marker.args):
-                item.add_marker(
-                    pytest.mark.skip(reason=f"weights not here: vidcausal models --get {' '.join(missing)}")
-                )
+        marker = item.get_closest_marker("weights")
+        missing = _missing_weights(marker.args) if marker else []
+        if missing:
+            item.add_marker(pytest.mark.skip(reason=f"weights not here: vidcausal models --get {' '.join(missing)}"))
 
 
 @pytest.fixture(autouse=True)

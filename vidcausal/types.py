@@ -192,7 +192,7 @@ class Scores:
     chance: dict[str, Any]
     intervals: dict[str, Any] = field(default_factory=dict)
     scored: dict[str, Any] | None = None
-    """The strict metrics over answers that were scored by log-likelihood instead of read from text, where there are any."""
+    """The strict metrics over answers scored by log-likelihood instead of read from text, where there are any."""
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the public side of ``video`` asks of a backend, and what a backend gives back. Matched by pts, never by index."""
+"""What ``video`` asks of a backend, and what a backend gives back. Matched by pts, never by index."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ReadRequest:
 
 @dataclass(frozen=True)
 class RawFrames:
-    """Frames a backend returned. ``data`` uint8 ``[k, 3, h, w]`` RGB upright; ``pts_seconds`` ``[k]`` as in the index."""
+    """Frames of a backend: ``data`` uint8 ``[k, 3, h, w]`` RGB upright; ``pts_seconds`` ``[k]`` as in the index."""
 
     data: Tensor
     pts_seconds: tuple[float, ...]
