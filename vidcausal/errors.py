@@ -118,6 +118,12 @@ class MediaLimitError(MediaError):
     code = "limit"
 
 
+class NoClipsError(MediaError):
+    """Numbered clips were asked for, and the video has neither title cards nor given spans."""
+
+    code = "no_clips"
+
+
 class DecodeError(MediaError):
     """A decoder failed on a file that was opened."""
 

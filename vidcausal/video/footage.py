@@ -1,0 +1,492 @@
+"""What a question is about, ready to be looked at: one timeline of frames, its numbered clips, what is said in it.
+
+A :class:`Footage` is lazy. Opening it checks the files; its ``key`` and its duration come from a demux-only index;
+frames, title cards and speech are worked out when they are first asked for, each of them once.
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import hashlib
+import io
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vidcausal.cache import digest
+from vidcausal.errors import ConfigError, NoClipsError
+from vidcausal.types import Media, Span, SpeechLine
+from vidcausal.video.frames import FrameBatch
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from vidcausal.video.audio import Waveform
+    from vidcausal.video.clips import TitleCard
+    from vidcausal.video.decode import Video
+    from vidcausal.video.limits import MediaLimits
+    from vidcausal.video.probe import VideoInfo
+    from vidcausal.video.sampling import SamplingPolicy
+
+MIN_CLIP_FRAMES = 3
+"""Every numbered clip gets at least this many frames (fewer only where the clip has fewer)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A numbered clip: its 1-based number, its span on the footage's one timeline, the file it comes from."""
+
+    number: int
+    span: Span
+    path: str
+
+
+class Footage:
+    """One or several files on one timeline that starts at 0 with the first displayed frame.
+
+    Several files are laid one after the other and each is a numbered clip. A single file has clips where spans were
+    given, or where ``numbered_clips`` asks for its title cards to be found. Build it with :meth:`open` or
+    :meth:`from_frames`.
+    """
+
+    def __init__(self, source: _Files | _InMemory) -> None:
+        self._source = source
+
+    @classmethod
+    def open(
+        cls,
+        media: Media,
+        policy: SamplingPolicy,
+        *,
+        size: int | tuple[int, int] | None = None,
+        device: str = "cpu",
+        backend: str = "auto",
+        media_root: str | Path | None = None,
+        limits: MediaLimits | None = None,
+        numbered_clips: bool = False,
+        transcribe: Callable[[Waveform], Sequence[SpeechLine]] | None = None,
+    ) -> Footage:
+        """Footage of the files of ``media``; nothing is decoded yet.
+
+        Args:
+            media: the file or files, the spans of clips, a subtitle file.
+            policy: which frames; it is applied to the whole timeline, then every numbered clip is filled up to
+                :data:`MIN_CLIP_FRAMES` frames and every title card to one.
+            size: ``(height, width)`` or the shorter side; None keeps the size of the first file.
+            device: where the frames go.
+            backend: a decode backend's name, or ``"auto"``.
+            media_root: files outside this folder are refused.
+            limits: caps and allow-lists; None takes the default ones.
+            numbered_clips: find title cards in a single file without given spans.
+            transcribe: turns a waveform into lines whose times count from the waveform's start; used where there are
+                no subtitles. A ``fingerprint`` attribute, if it has one, goes into :attr:`key`.
+
+        Raises:
+            MediaError: a file is missing, empty or forbidden.
+            ConfigError: no file, or spans given together with several files.
+        """
+        return cls(
+            _Files(
+                media,
+                policy,
+                size=size,
+                device=device,
+                backend=backend,
+                media_root=media_root,
+                limits=limits,
+                numbered_clips=numbered_clips,
+                transcribe=transcribe,
+            )
+        )
+
+    @classmethod
+    def from_frames(
+        cls,
+        frames: FrameBatch,
+        *,
+        clips: Sequence[Clip] = (),
+        speech: Sequence[SpeechLine] = (),
+        duration: float | None = None,
+    ) -> Footage:
+        """Footage of frames that are already in memory; ``duration`` defaults to the end of the last frame."""
+        return cls(_InMemory(frames, tuple(clips), tuple(speech), duration))
+
+    @property
+    def key(self) -> str:
+        """Hash of all that frames, clips and speech depend on; known without decoding a frame."""
+        return self._source.key
+
+    @property
+    def duration(self) -> float:
+        """Length of the timeline in seconds."""
+        return self._source.duration
+
+    @property
+    def frames(self) -> FrameBatch:
+        """The sampled frames of the whole timeline, decoded once."""
+        return self._source.frames
+
+    @property
+    def clips(self) -> tuple[Clip, ...]:
+        """The numbered clips in playing order; empty where no clips were asked for.
+
+        Raises:
+            NoClipsError: title cards were asked for and there are none.
+        """
+        return self._source.clips
+
+    @property
+    def speech(self) -> tuple[SpeechLine, ...]:
+        """Lines of the subtitle file, else of the embedded subtitle stream, else of ``transcribe``; else empty."""
+        return self._source.speech
+
+    def clip_frames(self, number: int) -> FrameBatch:
+        """The frames of clip ``number``; title cards belong to no clip.
+
+        Raises:
+            ConfigError: there is no such clip.
+        """
+        for clip in self.clips:
+            if clip.number == number:
+                return self.frames.between(clip.span)
+        known = ", ".join(str(clip.number) for clip in self.clips) or "none"
+        raise ConfigError(f"there is no clip {number}; the numbered clips are: {known}")
+
+    def decode_report(self) -> dict[str, Any]:
+        """How the frames were had: backend, cpu_fallback, damaged, bad_packets, missing, num_frames, seconds.
+
+        Empty as long as nothing was decoded.
+        """
+        return self._source.report()
+
+    def thumbnails(self, max_frames: int = 16, height: int = 120) -> list[tuple[float, bytes]]:
+        """Up to ``max_frames`` of the sampled frames, evenly chosen, as ``(seconds, JPEG bytes)``."""
+        frames = self.frames
+        count = min(max(max_frames, 0), len(frames))
+        chosen = np.unique(np.linspace(0, len(frames) - 1, count).round().astype(np.int64)) if count else []
+        return [(float(frames.pts_seconds[i]), _jpeg(frames.data[int(i)], height)) for i in chosen]
+
+    def close(self) -> None:
+        """Let go of open files; what was already decoded stays."""
+        self._source.close()
+
+    def __enter__(self) -> Footage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Footage({self._source})"
+
+
+def _jpeg(image: torch.Tensor, height: int) -> bytes:
+    from PIL import Image
+
+    picture = Image.fromarray(image.permute(1, 2, 0).cpu().numpy())
+    if picture.height > height:
+        width = max(1, round(picture.width * height / picture.height))
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    picture.save(out, format="JPEG", quality=82)
+    return out.getvalue()
+
+
+class _InMemory:
+    """Frames that were there before."""
+
+    def __init__(
+        self, frames: FrameBatch, clips: tuple[Clip, ...], speech: tuple[SpeechLine, ...], duration: float | None
+    ) -> None:
+        self.frames = frames
+        self.clips = clips
+        self.speech = speech
+        self.duration = duration if duration is not None else _end_of(frames.pts_seconds.numpy())
+
+    @cached_property
+    def key(self) -> str:
+        pixels = self.frames.key or hashlib.sha256(self.frames.data.cpu().contiguous().numpy().tobytes()).hexdigest()
+        times = hashlib.sha256(self.frames.pts_seconds.numpy().tobytes()).hexdigest()
+        return digest("frames", pixels, times, repr(self.clips), repr(self.speech), f"{self.duration:.6f}")
+
+    def report(self) -> dict[str, Any]:
+        return {}
+
+    def close(self) -> None:
+        return
+
+    def __str__(self) -> str:
+        return f"{len(self.frames)} frames in memory"
+
+
+def _end_of(pts: NDArray[np.float64]) -> float:
+    """End of the last frame: its time and the median step."""
+    if len(pts) == 0:
+        return 0.0
+    return float(pts[-1] + (np.median(np.diff(pts)) if len(pts) > 1 else 0.0))
+
+
+class _Files:
+    """One or several files, decoded when asked."""
+
+    def __init__(
+        self,
+        media: Media,
+        policy: SamplingPolicy,
+        *,
+        size: int | tuple[int, int] | None,
+        device: str,
+        backend: str,
+        media_root: str | Path | None,
+        limits: MediaLimits | None,
+        numbered_clips: bool,
+        transcribe: Callable[[Waveform], Sequence[SpeechLine]] | None,
+    ) -> None:
+        from vidcausal.video.decode import open_video
+        from vidcausal.video.limits import MediaLimits
+
+        if not media.videos:
+            raise ConfigError("no video was given; name one file, or one file for each clip")
+        if media.clip_spans and len(media.videos) > 1:
+            raise ConfigError(
+                f"{len(media.clip_spans)} clip spans were given with {len(media.videos)} files; "
+                "spans cut a single file, several files are clips already"
+            )
+        self.media = media
+        self._policy = policy
+        self._size = size
+        self._backend = backend
+        self._media_root = media_root
+        self._limits = limits if limits is not None else MediaLimits()
+        self._transcribe = transcribe
+        self._finds_cards = numbered_clips and len(media.videos) == 1 and not media.clip_spans
+        self._videos: tuple[Video, ...] = tuple(
+            open_video(path, device=device, backend=backend, media_root=media_root, limits=self._limits)
+            for path in media.videos
+        )
+        self._report: dict[str, Any] = {}
+
+    def __str__(self) -> str:
+        return ", ".join(Path(path).name for path in self.media.videos)
+
+    # ---- the timeline -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _infos(self) -> tuple[VideoInfo, ...]:
+        return tuple(video.info for video in self._videos)
+
+    @cached_property
+    def _starts(self) -> tuple[float, ...]:
+        """Where each file begins on the timeline."""
+        ends = np.cumsum([0.0, *(info.duration for info in self._infos)])
+        return tuple(float(end) for end in ends[:-1])
+
+    @property
+    def duration(self) -> float:
+        return float(sum(info.duration for info in self._infos))
+
+    @cached_property
+    def _timeline(self) -> VideoInfo:
+        """All files as if they were one video, so that a policy plans over them as over one."""
+        if len(self._infos) == 1:
+            return self._infos[0]
+        counts = np.cumsum([0, *(info.num_frames for info in self._infos)])
+        joined = zip(self._infos, self._starts, counts[:-1], strict=True)
+        pts, keys = zip(
+            *((info.pts_seconds + start, info.keyframes + first) for info, start, first in joined), strict=True
+        )
+        return dataclasses.replace(
+            self._infos[0],
+            digest=digest(*(info.digest for info in self._infos)),
+            pts_seconds=np.concatenate(pts),
+            keyframes=np.concatenate(keys),
+            duration=self.duration,
+        )
+
+    @cached_property
+    def key(self) -> str:
+        parts = [video.plan_key(self._policy, self._size, None) for video in self._videos]
+        if self._finds_cards:
+            from vidcausal.video.clips import DETECTOR
+
+            parts.append(DETECTOR)
+        parts += [f"{span.start:.6f}:{span.end:.6f}" for span in self.media.clip_spans]
+        if self.media.subtitles is not None:
+            from vidcausal.video.subtitles import subtitle_bytes
+
+            content = subtitle_bytes(self.media.subtitles, media_root=self._media_root, limits=self._limits)
+            parts.append(f"subtitles {hashlib.sha256(content).hexdigest()}")
+        elif self._transcribe is not None:
+            name = getattr(self._transcribe, "__qualname__", type(self._transcribe).__qualname__)
+            parts.append(f"speech {getattr(self._transcribe, 'fingerprint', name)}")
+        return digest("footage", str(MIN_CLIP_FRAMES), *parts)
+
+    # ---- clips --------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _cards(self) -> tuple[TitleCard, ...]:
+        from vidcausal.video.clips import find_title_cards
+
+        return find_title_cards(self._videos[0]) if self._finds_cards else ()
+
+    @cached_property
+    def _known_clips(self) -> tuple[Clip, ...]:
+        paths = self.media.videos
+        if len(paths) > 1:
+            spans = [Span(s, s + info.duration) for s, info in zip(self._starts, self._infos, strict=True)]
+            return tuple(Clip(n, span, path) for n, (span, path) in enumerate(zip(spans, paths, strict=True), 1))
+        if self._finds_cards:
+            from vidcausal.video.clips import clip_spans
+
+            found = clip_spans(self._cards, self._infos[0])
+        else:
+            found = self.media.clip_spans
+        return tuple(Clip(number, span, paths[0]) for number, span in enumerate(found, 1))
+
+    @property
+    def clips(self) -> tuple[Clip, ...]:
+        if self._finds_cards and not self._known_clips:
+            raise NoClipsError(
+                f"no title cards ('Clip 1', 'Clip 2' … on a plain background) were found in {self.media.videos[0]}; "
+                "give the clips as separate files, or their spans in seconds"
+            )
+        return self._known_clips
+
+    # ---- frames -------------------------------------------------------------------------------------------------
+
+    def _plan(self) -> list[int]:
+        """Positions on the timeline: the policy's, and what clips and title cards lack."""
+        pts = self._timeline.pts_seconds
+        chosen = {_nearest(pts, t) for t in self._policy.plan(self._timeline)}
+        for clip in self._known_clips:
+            first, last = np.searchsorted(pts, [clip.span.start - 5e-4, clip.span.end - 5e-4])
+            have = sum(first <= i < last for i in chosen)
+            if have < MIN_CLIP_FRAMES:
+                wanted = min(MIN_CLIP_FRAMES, int(last - first))
+                chosen.update(int(first + (k + 0.5) * (last - first) / wanted) for k in range(wanted))
+        chosen.update(_nearest(pts, (card.span.start + card.span.end) / 2) for card in self._cards)
+        return sorted(chosen)
+
+    @cached_property
+    def frames(self) -> FrameBatch:
+        plan = self._plan()
+        started = time.perf_counter()
+        counts = np.cumsum([0, *(info.num_frames for info in self._infos)])
+        size = self._output_size()
+        batches = []
+        for n, video in enumerate(self._videos):
+            low, high = (bisect.bisect_left(plan, int(counts[k])) for k in (n, n + 1))
+            local = [float(self._infos[n].pts_seconds[i - counts[n]]) for i in plan[low:high]]
+            batches.append(_read_fitted(video, local, size, self._starts[n]))
+        frames = batches[0] if len(batches) == 1 else _join(batches)
+        self._report = self._describe(frames, time.perf_counter() - started)
+        return dataclasses.replace(frames, key=self.key)
+
+    def _output_size(self) -> tuple[int, int] | None:
+        """One size for all files: what ``size`` makes of the first; None where a single file keeps its own."""
+        first = self._infos[0]
+        if isinstance(self._size, tuple):
+            return self._size
+        if isinstance(self._size, int):
+            scale = self._size / min(first.height, first.width)
+            return max(1, round(first.height * scale)), max(1, round(first.width * scale))
+        return (first.height, first.width) if len(self._videos) > 1 else None
+
+    def _describe(self, frames: FrameBatch, seconds: float) -> dict[str, Any]:
+        fallbacks = [str(video.cpu_fallback) for video in self._videos if video.cpu_fallback]
+        return {
+            "backend": frames.backend,
+            "cpu_fallback": "; ".join(dict.fromkeys(fallbacks)) or None,
+            "damaged": frames.damaged,
+            "bad_packets": frames.bad_packets,
+            "missing": len(frames.missing_seconds),
+            "num_frames": len(frames),
+            "seconds": round(seconds, 3),
+        }
+
+    def report(self) -> dict[str, Any]:
+        return dict(self._report)
+
+    # ---- speech -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def speech(self) -> tuple[SpeechLine, ...]:
+        from vidcausal.video.subtitles import read_subtitles
+
+        if self.media.subtitles is not None:
+            return read_subtitles(self.media.subtitles, media_root=self._media_root, limits=self._limits)
+        return tuple(
+            SpeechLine(line.start + start, line.end + start, line.text)
+            for info, start in zip(self._infos, self._starts, strict=True)
+            for line in self._speech_of(info)
+        )
+
+    def _speech_of(self, info: VideoInfo) -> Sequence[SpeechLine]:
+        from vidcausal.video.audio import read_waveform
+        from vidcausal.video.subtitles import read_embedded_subtitles
+
+        if info.subtitle_streams and (lines := read_embedded_subtitles(info, limits=self._limits)):
+            return lines
+        if info.has_audio and self._transcribe is not None:
+            return self._transcribe(read_waveform(info, limits=self._limits))
+        return ()
+
+    def close(self) -> None:
+        for video in self._videos:
+            video.__exit__(None, None, None)
+
+
+def _nearest(pts: NDArray[np.float64], seconds: float) -> int:
+    """Index of the frame nearest to ``seconds``."""
+    right = min(int(np.searchsorted(pts, seconds)), len(pts) - 1)
+    left = max(right - 1, 0)
+    return left if abs(pts[left] - seconds) <= abs(pts[right] - seconds) else right
+
+
+def _read_fitted(video: Video, seconds: list[float], size: tuple[int, int] | None, start: float) -> FrameBatch:
+    """Frames of one file on the timeline; another aspect than ``size`` is kept and padded with black."""
+    info = video.info
+    inner = size
+    if size is not None:
+        scale = min(size[0] / info.height, size[1] / info.width)
+        fitted = max(1, round(info.height * scale)), max(1, round(info.width * scale))
+        # A pixel or two of difference is rounding, not another aspect.
+        inner = size if max(abs(fitted[0] - size[0]), abs(fitted[1] - size[1])) <= 2 else fitted
+    batch = video.read(seconds, size=inner)
+    data = batch.data
+    if size is not None and inner is not None and inner != size:
+        top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+        padded = data.new_zeros((len(batch), 3, *size))
+        padded[:, :, top : top + inner[0], left : left + inner[1]] = data
+        data = padded
+    asked = batch.requested_seconds
+    return dataclasses.replace(
+        batch,
+        data=data,
+        pts_seconds=batch.pts_seconds + start,
+        requested_seconds=None if asked is None else asked + start,
+        missing_seconds=tuple(t + start for t in batch.missing_seconds),
+    )
+
+
+def _join(batches: Sequence[FrameBatch]) -> FrameBatch:
+    asked = [b.requested_seconds if b.requested_seconds is not None else b.pts_seconds for b in batches]
+    return FrameBatch(
+        data=torch.cat([b.data for b in batches]),
+        pts_seconds=torch.cat([b.pts_seconds for b in batches]),
+        requested_seconds=torch.cat(asked),
+        missing_seconds=tuple(t for b in batches for t in b.missing_seconds),
+        bad_packets=sum(b.bad_packets for b in batches),
+        damaged=any(b.damaged for b in batches),
+        backend=" + ".join(dict.fromkeys(b.backend for b in batches if b.backend)),
+    )
