@@ -1,0 +1,70 @@
+"""The root schema of a run: which keys exist and of which type. Unknown keys and wrong types fail against it.
+
+The groups (``model``, ``strategy``, ``benchmark``, ``frames``) are ``_target_`` plus arguments; they are checked
+against the signature of their target in :mod:`vidcausal.config.instantiate`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Paths:
+    """Where data is read and runs are written. ``configs/paths/default.yaml`` is the only file with a path."""
+
+    data_dir: str = "data"
+    runs_dir: str = "runs"
+
+
+@dataclass
+class EvaluateConfig:
+    """Everything that decides an evaluation."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    strategy: dict[str, Any] = field(default_factory=dict)
+    benchmark: dict[str, Any] = field(default_factory=dict)
+    frames: dict[str, Any] = field(default_factory=dict)
+    paths: Paths = field(default_factory=Paths)
+    name: str = "evaluate"
+    """The job's name: the folder under ``paths.runs_dir``."""
+    output_dir: str = ""
+    """The run's folder. Name an existing one to resume it."""
+    model_name: str | None = None
+    """``hf:ORG/NAME``, ``hf:/folder`` or ``openai:http://host/v1#model``: takes the place of the group ``model``."""
+    reasoner: str | None = None
+    """Preset (or ``hf:``, ``openai:``) that reasons over the records; null leaves it to the strategy and the model."""
+    device: str = "cpu"
+    backend: str = "auto"
+    size: int | None = None
+    """Shorter side of the decoded frames in pixels; null decodes at :data:`vidcausal.api.DEFAULT_SIZE`."""
+    dtype: str = "auto"
+    seed: int = 0
+    limit: int | None = None
+    """First so many samples only."""
+    tags: list[str] = field(default_factory=list)
+    resume: bool = True
+    """False refuses a folder that already holds predictions."""
+    retry_errors: bool = False
+    """True answers samples again whose row holds an error."""
+    media_root: str | None = None
+    """Videos outside this folder are refused."""
+    transcribe: str | None = None
+    """Speech weights (``whisper-tiny-en``) for videos without subtitles; null leaves speech out."""
+    download: bool = False
+    """True fetches weights that are not on this machine yet."""
+    cache: bool = True
+    """Keep features and records on disk between runs."""
+
+
+SCHEMAS: dict[str, type] = {"evaluate_schema": EvaluateConfig}
+
+
+def register() -> None:
+    """Put the schemas where Hydra's defaults lists find them; calling it again changes nothing."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    for name, schema in SCHEMAS.items():
+        store.store(name=name, node=schema)
