@@ -1,0 +1,115 @@
+"""Prediction files as rows: ``.json`` (one list) or ``.jsonl``; lines that are no rows are named, not dropped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vidcausal.errors import DataError
+
+REPLY_KEYS = ("reply", "pred")
+"""Where a row keeps its free text: ours, the official one."""
+
+
+class BadLine(NamedTuple):
+    """A line that could not be used, counted from 1, and why."""
+
+    line: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The usable rows of a file in its order, and the unusable lines."""
+
+    path: Path
+    rows: tuple[dict[str, Any], ...]
+    bad: tuple[BadLine, ...] = ()
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value of a file.
+
+    Raises:
+        DataError: missing, unreadable, not UTF-8 or not JSON (with the place).
+    """
+    text = _read(path)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not JSON: {error}") from error
+
+
+def read_rows(path: str | Path) -> Rows:
+    """Rows of a prediction file: a JSON list, or one JSON object a line (empty lines are allowed).
+
+    Raises:
+        DataError: the file is missing, empty, or holds no row at all.
+    """
+    path = Path(path)
+    if path.suffix == ".json":
+        value = read_json(path)
+        if not isinstance(value, list):
+            raise DataError(f"{path} must be a JSON list of predictions, got {type(value).__name__}")
+        numbered = list(enumerate(value, start=1))
+        bad: list[BadLine] = []
+    else:
+        numbered, bad = _lines(_read(path))
+    rows = []
+    for number, value in numbered:
+        reason = _refusal(value)
+        if reason is None:
+            rows.append(value)
+        else:
+            bad.append(BadLine(number, reason))
+    if not rows:
+        why = f"; {sorted(bad)[0]}" if bad else ""
+        raise DataError(
+            f'{path} holds no prediction{why}. Each row needs "id" (or "qid") and "reply" (or "pred"), for example '
+            '{"id": "1", "reply": "Correct order: Clip 2, Clip 1, Clip 3"}'
+        )
+    return Rows(path, tuple(rows), tuple(sorted(bad)))
+
+
+def row_id(row: Mapping[str, Any]) -> str:
+    """The id of a row as text; ``qid`` in official files may be a number."""
+    return str(row["id"] if "id" in row else row["qid"])
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist; give the path of a .json or .jsonl file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from error
+
+
+def _lines(text: str) -> tuple[list[tuple[int, Any]], list[BadLine]]:
+    good: list[tuple[int, Any]] = []
+    bad: list[BadLine] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            good.append((number, json.loads(line)))
+        except (ValueError, RecursionError) as error:
+            bad.append(BadLine(number, f"not JSON ({error})"))
+    return good, bad
+
+
+def _refusal(value: Any) -> str | None:
+    if not isinstance(value, dict):
+        return f"a row must be an object, got {type(value).__name__}"
+    identity = value.get("id", value.get("qid"))
+    if isinstance(identity, bool) or not isinstance(identity, (str, int)):
+        return f'a row needs "id" or "qid" (text or a whole number), got {identity!r}'
+    if not any(key in value for key in REPLY_KEYS) and not value.get("error"):
+        return f'a row needs "reply" or "pred", got the keys {", ".join(sorted(map(str, value))) or "none"}'
+    return None
