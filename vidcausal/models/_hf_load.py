@@ -42,9 +42,9 @@ class Checkpoint:
     def __post_init__(self) -> None:
         if self.trust_remote_code and not (self.revision and _COMMIT.fullmatch(self.revision)):
             raise ConfigError(
-                f"trust_remote_code=True runs Python code that comes with {self.source!r}, so it needs revision=<the "
-    XX revision={self.revision!r}; give both, or leave "
-                "trust_remote_code off"
+                f"trust_remote_code=True runs Python code that comes with {self.source!r}, so it needs a revision: the "
+                f"40 hexadecimal digits of a commit you have read (got revision={self.revision!r}). Give both "
+                "trust_remote_code and revision, or neither"
             )
 
     @property
