@@ -1,0 +1,1 @@
+"""How vision tokens enter the language model."""

@@ -1,0 +1,81 @@
+"""A Perceiver resampler on each frame (Flamingo, arXiv 2204.14198, section 3.1): fewer tokens, no look at other frames.
+
+Letters: b batch, t frames, p patches a frame, n latents, d_v vision width (latents have the same).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vidcausal.nn.attention import multi_head_attention
+from vidcausal.nn.feed_forward import FeedForward, init_weights
+from vidcausal.nn.projectors.base import FrameByFrameStream, ProjectedTokens, Projector, own_frame_tokens
+
+
+class ResamplerLayer(nn.Module):
+    """Latents attend to the patches and to themselves in one softmax, then a feed-forward; pre-norm, residual."""
+
+    def __init__(self, dim: int, *, num_heads: int, intermediate_dim: int) -> None:
+        super().__init__()
+        self.norm_latents, self.norm_patches = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.attention = multi_head_attention(dim, num_heads=num_heads, bias=False)
+        self.norm_mlp = nn.LayerNorm(dim)
+        self.mlp = FeedForward(dim, intermediate_dim, dim, bias=False)
+
+    def forward(self, latents: Tensor, patches: Tensor) -> Tensor:
+        """``latents [b * t, n, d_v]`` read ``patches [b * t, p, d_v]``."""
+        normed = self.norm_latents(latents)
+        latents = latents + self.attention(normed, torch.cat([self.norm_patches(patches), normed], dim=1))
+        out: Tensor = latents + self.mlp(self.norm_mlp(latents))
+        return out
+
+
+class ResamplerProjector(Projector):
+    """``num_queries`` latents a frame through ``num_layers`` layers, then linear to the language model's width."""
+
+    def __init__(
+        self,
+        vision_dim: int,
+        output_dim: int,
+        *,
+        num_queries: int = 64,
+        num_layers: int = 2,
+        num_heads: int = 8,
+        intermediate_dim: int | None = None,
+    ) -> None:
+        super().__init__(vision_dim, output_dim)
+        if min(num_queries, num_layers) < 1:
+            raise ValueError(f"num_queries and num_layers must be positive, got {num_queries=}, {num_layers=}")
+        self.num_queries = num_queries
+        self.latents = nn.Parameter(torch.empty(num_queries, vision_dim))
+        self.layers = nn.ModuleList(
+            ResamplerLayer(vision_dim, num_heads=num_heads, intermediate_dim=intermediate_dim or 4 * vision_dim)
+            for _ in range(num_layers)
+        )
+        self.norm_output = nn.LayerNorm(vision_dim)
+        self.output = nn.Linear(vision_dim, output_dim)
+        nn.init.normal_(self.latents, std=0.02)
+        init_weights(self)
+
+    def tokens_per_frame(self, patches_per_frame: int) -> int:
+        """As many as latents."""
+        return self.num_queries
+
+    def num_tokens(self, num_frames: int, patches_per_frame: int) -> int:
+        """As many as latents, for each frame."""
+        return num_frames * self.num_queries
+
+    def project(self, features: Tensor, pts_seconds: Tensor, frame_mask: Tensor | None = None) -> ProjectedTokens:
+        """See :meth:`Projector.project`."""
+        features = self.check_features(features, pts_seconds, frame_mask)
+        b, t = features.shape[:2]
+        patches = features.flatten(0, 1)
+        latents = self.latents.expand(b * t, -1, -1)
+        for layer in self.layers:
+            latents = layer(latents, patches)
+        return own_frame_tokens(self.output(self.norm_output(latents)).reshape(b, t, self.num_queries, -1), frame_mask)
+
+    def stream(self, num_frames: int | None = None) -> FrameByFrameStream:
+        """Nothing is kept between frames."""
+        return FrameByFrameStream(self)
