@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vidcausal.cache import digest
+from vidcausal.cache import DiskCache, digest
 from vidcausal.errors import ConfigError, NoClipsError
 from vidcausal.types import Media, Span, SpeechLine
 from vidcausal.video.frames import FrameBatch
@@ -171,8 +171,8 @@ class Footage:
         """Up to ``max_frames`` of the sampled frames, evenly chosen, as ``(seconds, JPEG bytes)``."""
         frames = self.frames
         count = min(max(max_frames, 0), len(frames))
-        chosen = np.unique(np.linspace(0, len(frames) - 1, count).round().astype(np.int64)) if count else []
-        return [(float(frames.pts_seconds[i]), _jpeg(frames.data[int(i)], height)) for i in chosen]
+        chosen = np.unique(np.linspace(0, max(len(frames) - 1, 0), count).round().astype(np.int64))
+        return [(float(frames.pts_seconds[i]), _jpeg(frames.data[i], height)) for i in chosen.tolist()]
 
     def close(self) -> None:
         """Let go of open files; what was already decoded stays."""
@@ -337,7 +337,7 @@ class _Files:
     def _cards(self) -> tuple[TitleCard, ...]:
         from vidcausal.video.clips import find_title_cards
 
-        return find_title_cards(self._videos[0]) if self._finds_cards else ()
+        return find_title_cards(self._videos[0], cache=DiskCache()) if self._finds_cards else ()
 
     @cached_property
     def _known_clips(self) -> tuple[Clip, ...]:
@@ -382,25 +382,25 @@ class _Files:
         plan = self._plan()
         started = time.perf_counter()
         counts = np.cumsum([0, *(info.num_frames for info in self._infos)])
-        size = self._output_size()
-        batches = []
+        size = self._common_size()
+        batches: list[FrameBatch] = []
         for n, video in enumerate(self._videos):
             low, high = (bisect.bisect_left(plan, int(counts[k])) for k in (n, n + 1))
             local = [float(self._infos[n].pts_seconds[i - counts[n]]) for i in plan[low:high]]
-            batches.append(_read_fitted(video, local, size, self._starts[n]))
+            if local:
+                batch = video.read(local, size=self._size) if size is None else _read_fitted(video, local, size)
+                batches.append(_moved(batch, self._starts[n]))
         frames = batches[0] if len(batches) == 1 else _join(batches)
         self._report = self._describe(frames, time.perf_counter() - started)
         return dataclasses.replace(frames, key=self.key)
 
-    def _output_size(self) -> tuple[int, int] | None:
-        """One size for all files: what ``size`` makes of the first; None where a single file keeps its own."""
+    def _common_size(self) -> tuple[int, int] | None:
+        """The size several files of different shapes are fitted into; None where the reader's own rule is enough."""
+        if len(self._videos) == 1 or isinstance(self._size, tuple):
+            return None
         first = self._infos[0]
-        if isinstance(self._size, tuple):
-            return self._size
-        if isinstance(self._size, int):
-            scale = self._size / min(first.height, first.width)
-            return max(1, round(first.height * scale)), max(1, round(first.width * scale))
-        return (first.height, first.width) if len(self._videos) > 1 else None
+        scale = 1.0 if self._size is None else self._size / min(first.height, first.width)
+        return max(1, round(first.height * scale)), max(1, round(first.width * scale))
 
     def _describe(self, frames: FrameBatch, seconds: float) -> dict[str, Any]:
         fallbacks = [str(video.cpu_fallback) for video in self._videos if video.cpu_fallback]
@@ -435,7 +435,7 @@ class _Files:
         from vidcausal.video.audio import read_waveform
         from vidcausal.video.subtitles import read_embedded_subtitles
 
-        if info.subtitle_streams and (lines := read_embedded_subtitles(info, limits=self._limits)):
+        if info.subtitle_streams and (lines := read_embedded_subtitles(info)):
             return lines
         if info.has_audio and self._transcribe is not None:
             return self._transcribe(read_waveform(info, limits=self._limits))
@@ -453,26 +453,26 @@ def _nearest(pts: NDArray[np.float64], seconds: float) -> int:
     return left if abs(pts[left] - seconds) <= abs(pts[right] - seconds) else right
 
 
-def _read_fitted(video: Video, seconds: list[float], size: tuple[int, int] | None, start: float) -> FrameBatch:
-    """Frames of one file on the timeline; another aspect than ``size`` is kept and padded with black."""
+def _read_fitted(video: Video, seconds: list[float], size: tuple[int, int]) -> FrameBatch:
+    """Frames of one file in pictures of ``size``; another aspect is kept and padded with black."""
     info = video.info
-    inner = size
-    if size is not None:
-        scale = min(size[0] / info.height, size[1] / info.width)
-        fitted = max(1, round(info.height * scale)), max(1, round(info.width * scale))
-        # A pixel or two of difference is rounding, not another aspect.
-        inner = size if max(abs(fitted[0] - size[0]), abs(fitted[1] - size[1])) <= 2 else fitted
+    scale = min(size[0] / info.height, size[1] / info.width)
+    inner = max(1, round(info.height * scale)), max(1, round(info.width * scale))
+    # A pixel or two of difference is rounding, not another aspect.
+    if max(abs(inner[0] - size[0]), abs(inner[1] - size[1])) <= 2:
+        return video.read(seconds, size=size)
     batch = video.read(seconds, size=inner)
-    data = batch.data
-    if size is not None and inner is not None and inner != size:
-        top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
-        padded = data.new_zeros((len(batch), 3, *size))
-        padded[:, :, top : top + inner[0], left : left + inner[1]] = data
-        data = padded
+    top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    padded = batch.data.new_zeros((len(batch), 3, *size))
+    padded[:, :, top : top + inner[0], left : left + inner[1]] = batch.data
+    return dataclasses.replace(batch, data=padded)
+
+
+def _moved(batch: FrameBatch, start: float) -> FrameBatch:
+    """The same frames at their place on the timeline."""
     asked = batch.requested_seconds
     return dataclasses.replace(
         batch,
-        data=data,
         pts_seconds=batch.pts_seconds + start,
         requested_seconds=None if asked is None else asked + start,
         missing_seconds=tuple(t + start for t in batch.missing_seconds),

@@ -1,0 +1,210 @@
+"""Numbered clips inside one file: finding the "Clip 1", "Clip 2" … title cards between them.
+
+A title card is a still picture of a few letters on a plain background, shown for 0.3 to 10 s. Cards of one video look
+alike (background, letter height, place) and differ in their number; the first one opens the video and each is
+followed by a clip. Cards are numbered in playing order, so nothing has to be read. Backgrounds with a gradient or a
+picture are not recognized; give the spans instead.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidcausal.cache import DiskCache, digest
+from vidcausal.errors import OutputError
+from vidcausal.types import Span
+
+if TYPE_CHECKING:
+    from vidcausal.video.decode import Video
+    from vidcausal.video.probe import VideoInfo
+
+DETECTOR = "title cards 1"
+"""Changes whenever the detector may give other spans, so that caches notice."""
+
+HEIGHT = 72
+"""Shorter side at which frames are looked at: letters of 1/30 of the height are still over two pixels."""
+
+CARD_SECONDS = (0.3, 10.0)
+MIN_CLIP_SECONDS = 0.2
+FIRST_CARD_BEFORE = 1.5
+FADE_SECONDS = 0.6
+
+_CHUNK = 512
+_PLAIN = 20
+"""A pixel this near to the background's color (largest channel difference) is background."""
+_INK = 60
+"""A pixel this far from it is part of a letter."""
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class TitleCard:
+    """When a card is shown, fades included, and the color behind its letters."""
+
+    span: Span
+    background: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a frame looks like, as far as a title card is concerned."""
+
+    plain: bool
+    """The border and most of the picture have one color."""
+    card: bool
+    """Plain, and a few letters stand on it."""
+    background: NDArray[np.int16]
+    top: int
+    bottom: int
+    ink: float
+    """Share of the picture's pixels that belong to letters."""
+    picture: Pixels
+
+
+@dataclass
+class _Run:
+    """Frames ``first`` to ``last`` show one still card; ``look`` is the one with the most ink (not half faded)."""
+
+    first: int
+    last: int
+    look: _Look
+
+
+def find_title_cards(video: Video, *, cache: DiskCache | None = None) -> tuple[TitleCard, ...]:
+    """Title cards of ``video`` in playing order; empty when it has fewer than two.
+
+    Every frame is looked at once, at 72 pixels, in chunks. With a ``cache`` the answer is kept by media digest.
+    """
+    key = digest(DETECTOR, video.info.digest)
+    if cache is not None and isinstance(known := cache.get_json("title-cards", key), list):
+        return tuple(TitleCard(Span(start, end), (r, g, b)) for start, end, (r, g, b) in known)
+    found = title_cards(_small_frames(video), video.info.duration)
+    if cache is not None:
+        try:
+            cache.put_json("title-cards", key, [[c.span.start, c.span.end, list(c.background)] for c in found])
+        except OutputError as error:
+            warnings.warn(f"title cards are not cached: {error}", stacklevel=2)
+    return found
+
+
+def clip_spans(cards: Sequence[TitleCard], info: VideoInfo) -> tuple[Span, ...]:
+    """What lies between the cards: one span a card, from its end to the next card or the end of the video."""
+    ends = [card.span.start for card in cards[1:]] + [info.duration]
+    return tuple(Span(card.span.end, end) for card, end in zip(cards, ends, strict=False))
+
+
+def title_cards(frames: Iterable[tuple[float, Pixels]], duration: float) -> tuple[TitleCard, ...]:
+    """Title cards among ``(seconds, RGB picture [h, w, 3])`` pairs of all frames in playing order."""
+    times: list[float] = []
+    plain: list[bool] = []
+    runs: list[_Run] = []
+    before: _Look | None = None
+    for index, (seconds, picture) in enumerate(frames):
+        look = _look(picture)
+        times.append(seconds)
+        plain.append(look.plain)
+        if look.card:
+            if runs and before is not None and runs[-1].last == index - 1 and _same_picture(before, look):
+                runs[-1].last = index
+                runs[-1].look = max(runs[-1].look, look, key=lambda one: one.ink)
+            else:
+                runs.append(_Run(index, index, look))
+        before = look
+    ends = [*times[1:], duration]
+    runs = [run for run in runs if CARD_SECONDS[0] <= ends[run.last] - times[run.first] + 1e-6 <= CARD_SECONDS[1]]
+    chosen = _one_style(runs, times)
+    spans = [_with_fades(run, times, ends, plain) for run in chosen]
+    while spans and duration - spans[-1].end < MIN_CLIP_SECONDS:
+        spans.pop()
+    too_near = any(b.start - a.end < MIN_CLIP_SECONDS for a, b in zip(spans, spans[1:], strict=False))
+    if len(spans) < 2 or too_near:
+        return ()
+    colors = [tuple(int(c) for c in run.look.background) for run in chosen]
+    return tuple(TitleCard(span, (r, g, b)) for span, (r, g, b) in zip(spans, colors, strict=False))
+
+
+def _small_frames(video: Video) -> Iterator[tuple[float, Pixels]]:
+    pts = video.info.pts_seconds
+    for start in range(0, len(pts), _CHUNK):
+        batch = video.read([float(t) for t in pts[start : start + _CHUNK]], size=HEIGHT)
+        pictures = batch.data.permute(0, 2, 3, 1).cpu().numpy()
+        yield from zip(batch.pts_seconds.tolist(), pictures, strict=True)
+
+
+def _look(picture: Pixels) -> _Look:
+    height, width = picture.shape[:2]
+    rim = max(2, height // 18)
+    border = np.concatenate(
+        [
+            picture[:rim].reshape(-1, 3),
+            picture[-rim:].reshape(-1, 3),
+            picture[:, :rim].reshape(-1, 3),
+            picture[:, -rim:].reshape(-1, 3),
+        ]
+    )
+    background = np.median(border, axis=0).astype(np.int16)
+    near_border = np.abs(border.astype(np.int16) - background).max(axis=1) <= _PLAIN
+    if near_border.mean() < 0.985:
+        return _Look(False, False, background, 0, 0, 0.0, picture)
+    distance = np.abs(picture.astype(np.int16) - background).max(axis=2)
+    plain = bool((distance <= _PLAIN).mean() >= 0.6)
+    letters = distance >= _INK
+    ink = float(letters.mean())
+    rows = np.flatnonzero(letters.any(axis=1))
+    if not plain or len(rows) == 0 or not 0.0006 <= ink <= 0.25:
+        return _Look(plain, False, background, 0, 0, ink, picture)
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    # Letters leave gaps; a shape that fills its box, or a box as high as the picture, is an object on a plain ground.
+    columns = np.flatnonzero(letters.any(axis=0))
+    box = letters[top:bottom, columns[0] : columns[-1] + 1]
+    card = bottom - top <= 0.6 * height and float(box.mean()) <= 0.85 and box.shape[1] >= box.shape[0]
+    return _Look(plain, card, background, top, bottom, ink, picture)
+
+
+def _same_picture(a: _Look, b: _Look) -> bool:
+    """No letter moved and no color changed between two frames."""
+    change = np.abs(a.picture.astype(np.int16) - b.picture).max(axis=2)
+    return float(change.mean()) < 2.0 and float((change > 48).mean()) < 0.001
+
+
+def _same_style(a: _Look, b: _Look) -> bool:
+    """The same kind of card: background, height and place of the letters, amount of ink."""
+    height = a.picture.shape[0]
+    tall_a, tall_b = a.bottom - a.top, b.bottom - b.top
+    return (
+        int(np.abs(a.background - b.background).max()) <= 24
+        and abs(tall_a - tall_b) <= max(2, 0.35 * max(tall_a, tall_b))
+        and abs(a.top + a.bottom - b.top - b.bottom) <= 0.16 * height
+        and max(a.ink, b.ink) <= 2.0 * min(a.ink, b.ink) + 0.002
+    )
+
+
+def _one_style(runs: Sequence[_Run], times: Sequence[float]) -> list[_Run]:
+    """Runs that look like the card that opens the video and are not all one picture."""
+    opening = [run for run in runs if times[run.first] - times[0] <= FIRST_CARD_BEFORE]
+    if not opening:
+        return []
+    group = [run for run in runs if run.first >= opening[0].first and _same_style(opening[0].look, run.look)]
+    for k, run in enumerate(group):
+        for other in group[k + 1 :]:
+            change = np.abs(run.look.picture.astype(np.int16) - other.look.picture)
+            if int(change.max()) < 40:
+                return []
+    return group
+
+
+def _with_fades(run: _Run, times: Sequence[float], ends: Sequence[float], plain: Sequence[bool]) -> Span:
+    """From the first to the last plain frame around the card, at most ``FADE_SECONDS`` more at each side."""
+    first, last = run.first, run.last
+    while first > 0 and plain[first - 1] and times[run.first] - times[first - 1] <= FADE_SECONDS:
+        first -= 1
+    while last + 1 < len(times) and plain[last + 1] and ends[last + 1] - ends[run.last] <= FADE_SECONDS:
+        last += 1
+    return Span(times[first], ends[last])

@@ -1,0 +1,116 @@
+"""The ffmpeg program: where it is, and how it is run.
+
+Command lines are built with ffmpeg-python. Every process has a deadline, gets no standard input, and opens only local
+files of the containers that :mod:`vidcausal.video.limits` allows.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from vidcausal.errors import DecodeError, DecodeTimeoutError, MissingDependencyError, OutputError
+from vidcausal.video.limits import CONTAINERS, PROTOCOLS
+
+
+def executable() -> str:
+    """Path of ffmpeg: the one on the PATH, else the one that the package imageio-ffmpeg brings.
+
+    Raises:
+        MissingDependencyError: there is neither.
+    """
+    if found := shutil.which("ffmpeg"):
+        return found
+    try:
+        return str(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe())
+    except (ImportError, RuntimeError) as error:
+        raise MissingDependencyError(
+            "no ffmpeg on the PATH and no imageio-ffmpeg; run: pip install imageio-ffmpeg (or install ffmpeg)"
+        ) from error
+
+
+@functools.lru_cache(maxsize=4)
+def version(program: str | None = None) -> str:
+    """Version of ``program`` (default: :func:`executable`) as it prints it, for example ``"7.0.2-static"``."""
+    line = subprocess.run(
+        [program or executable(), "-hide_banner", "-version"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=20,
+        check=False,
+    ).stdout.decode(errors="replace")
+    words = line.split()
+    return words[2] if len(words) > 2 else "unknown"
+
+
+def library() -> Any:
+    """The module ffmpeg-python, imported when it is first needed.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    try:
+        return importlib.import_module("ffmpeg")
+    except ImportError as error:
+        raise MissingDependencyError("ffmpeg-python is not installed; run: pip install ffmpeg-python") from error
+
+
+def file_url(path: str | os.PathLike[str]) -> str:
+    """``path`` as ffmpeg must be told it: absolute and after ``file:``, so that no ``-`` or ``:`` in it means more."""
+    return f"file:{Path(path).absolute()}"
+
+
+def media_input(path: str | os.PathLike[str], **options: Any) -> Any:
+    """An ffmpeg-python input node for a file that was probed, with the protocol and container allow-lists set."""
+    return library().input(
+        file_url(path),
+        protocol_whitelist=",".join(PROTOCOLS),
+        format_whitelist=",".join(CONTAINERS),
+        **options,
+    )
+
+
+def run(node: Any, *, deadline: float, source: str = "", limit_bytes: int | None = None) -> bytes:
+    """Run an ffmpeg-python output node and return its standard output.
+
+    Args:
+        node: what ``ffmpeg.output(...)`` gave.
+        deadline: seconds after which the process is killed.
+        source: the file it is about, for error messages.
+        limit_bytes: more output than this is an error.
+
+    Raises:
+        DecodeTimeoutError: it did not end in time.
+        DecodeError: it ended with an error; the message has ffmpeg's last lines.
+        OutputError: the file to be written cannot be written.
+    """
+    node = node.global_args("-nostdin", "-hide_banner", "-loglevel", "error")
+    command = library().compile(node, cmd=executable(), overwrite_output=True)
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=deadline,
+            check=False,
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DecodeTimeoutError(
+            f"ffmpeg did not finish {source or 'its work'} within {deadline:.0f} s and was killed; "
+            "give a shorter span or a smaller file"
+        ) from error
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
+        said = " | ".join(lines[-3:])[-500:] or f"exit code {done.returncode}"
+        if "Permission denied" in said or "No space left" in said or "Read-only file system" in said:
+            raise OutputError(f"ffmpeg cannot write its output: {said}; choose a writable folder with free space")
+        raise DecodeError(f"ffmpeg failed on {source or 'its input'}: {said}")
+    if limit_bytes is not None and len(done.stdout) > limit_bytes:
+        raise DecodeError(f"ffmpeg gave {len(done.stdout)} bytes for {source}, more than the {limit_bytes} expected")
+    return done.stdout
