@@ -1,0 +1,69 @@
+"""A file of predictions in, scores out. No model, no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from vidcausal.benchmarks.registry import load
+from vidcausal.benchmarks.rows import BadLine, read_rows
+from vidcausal.errors import ConfigError, DataError
+from vidcausal.types import Scores
+
+Policy = Literal["both", "official", "strict"]
+POLICIES: tuple[Policy, ...] = ("both", "official", "strict")
+
+
+def score_file(
+    benchmark: str,
+    predictions_path: str | Path,
+    annotations: str | Path | None = None,
+    policy: str = "both",
+    *,
+    data_dir: str | Path | None = None,
+    expected: int | None = None,
+) -> Scores:
+    """Score a ``.json`` or ``.jsonl`` file of predictions.
+
+    Args:
+        benchmark: its name.
+        predictions_path: our ``predictions.jsonl``, lines of ``{"id", "reply"}``, or the official submission format.
+        annotations: the benchmark's ground truth; None where ``data_dir`` has it or the rows carry their answer.
+        policy: ``"official"``, ``"strict"`` or ``"both"``; the other one's part of the result is empty.
+        data_dir: the benchmark's folder.
+        expected: how many questions were to be answered, where that is fewer than the annotations hold.
+
+    Raises:
+        UnknownNameError: no such benchmark.
+        ConfigError: no such policy.
+        DataError: a file is missing or malformed; under ``"official"`` also whatever stops the published scorer.
+    """
+    if policy not in POLICIES:
+        raise ConfigError(f"policy must be one of {', '.join(POLICIES)}, got {policy!r}")
+    arguments = {"annotations": annotations, "data_dir": data_dir}
+    bench = load(benchmark, **{key: value for key, value in arguments.items() if value is not None})
+    file = read_rows(predictions_path)
+    scores = bench.score(bench.predictions(file.rows), expected=expected)
+    if file.bad:
+        scores = _with_bad_lines(scores, file.bad, bool(getattr(bench, "stops_on_malformed_lines", True)))
+    return _only(scores, policy, Path(predictions_path))
+
+
+def _with_bad_lines(scores: Scores, bad: tuple[BadLine, ...], official_stops: bool) -> Scores:
+    shown = "; ".join(map(str, bad[:5])) + (f"; and {len(bad) - 5} more" if len(bad) > 5 else "")
+    consequence = "the official scorer stops: " if official_stops else ""
+    note = f"{consequence}{len(bad)} malformed lines were left out ({shown})"
+    return dataclasses.replace(scores, official={} if official_stops else scores.official, notes=(*scores.notes, note))
+
+
+def _only(scores: Scores, policy: Policy, path: Path) -> Scores:
+    if policy == "strict":
+        return dataclasses.replace(scores, official={})
+    if policy == "official":
+        if not scores.official:
+            reasons = [note for note in scores.notes if note.startswith("the official scorer stops")]
+            why = "; ".join(reasons) or f"{scores.benchmark} has no official scorer"
+            raise DataError(f"{path}: {why}. Use policy='strict' to score what can be scored")
+        return dataclasses.replace(scores, strict={}, scored=None)
+    return scores

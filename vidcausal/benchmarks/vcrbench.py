@@ -1,0 +1,351 @@
+"""VCRBench: put the shuffled, numbered clips of a procedural video in order (arXiv 2505.08455).
+
+Official scorer: pritamqu/VCRBench@5d616a39 process.py and metrics.py. Quirks, kept under ``official``:
+
+* The parser's cascade of phrases stops after its first phrase, which is empty; so it splits the reply at ``.!?`` and
+  line ends and takes the *first* sentence whose comma-separated parts start with a permutation of 1..n. A sentence
+  that lists "Clip 1 …, Clip 2 …, Clip 3 …" before the answer is scored as the answer. ``->``, "and", lists by line
+  are unreadable. Unreadable replies become ``[0] * n`` and are not counted apart.
+* Missing rows shrink the denominator; two rows with one id are both scored.
+* ``weighted_avg_accuracy`` is the unweighted mean over goals of accuracies already rounded to two decimals.
+* The true order is read from the response file, the goal from ``data.json`` (an unknown id stops the scorer).
+
+The ground truth is never the identity and never the full reversal; ``chance`` shows what that is worth.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from vidcausal.benchmarks._vcrbench_files import Entry, entries_of, read_entries
+from vidcausal.benchmarks.rows import row_id
+from vidcausal.errors import DataError
+from vidcausal.metrics.ordering import (
+    chance,
+    exact_match,
+    kendall_tau,
+    official_scores,
+    position_hits,
+    strict_scores,
+)
+from vidcausal.metrics.statistics import bootstrap_interval, wilson_interval
+from vidcausal.parsing import parse_order
+from vidcausal.types import Media, Prediction, Sample, Scores
+
+Answer: TypeAlias = tuple[int, ...]
+
+_PROMPT = Path(__file__).with_name("prompts") / "vcrbench.txt"
+
+
+def official_prompt(goal: str) -> str:
+    """The question as published, for a goal."""
+    return _PROMPT.read_text(encoding="utf-8").strip().replace("{goal}", goal)
+
+
+def parse_official(text: str, n: int) -> list[int]:
+    r"""The order that the published parser reads, ``[0] * n`` when it reads none.
+
+    Asterisks go; segments end at ``.!?`` before white space and at line ends; of each comma-separated part the first
+    run of digits counts (``\d`` is any Unicode digit); the first segment that is a permutation of 1..n wins.
+    """
+    for segment in re.split(r"(?<=[.!?])\s+|\n+", text.replace("*", "")):
+        numbers = _first_numbers(segment)
+        if len(numbers) == n and set(numbers) == set(range(1, n + 1)):
+            return numbers
+    return [0] * n
+
+
+def _first_numbers(segment: str) -> list[int]:
+    numbers = []
+    for part in segment.split(","):
+        if match := re.search(r"\d+", part):
+            try:
+                numbers.append(int(match.group()))
+            except ValueError:  # Python refuses to convert thousands of digits; the published parser skips the part
+                continue
+    return numbers
+
+
+class VCRBench:
+    """The benchmark's samples, parser and scores.
+
+    Args:
+        annotations: ``data.json``, a response file (self-contained: question and answer), or a question file with
+            spans and captions of the clips. None: ``data.json`` in ``data_dir`` or ``data_dir/vcrbench``; without
+            that, rows that hold their own answer can still be scored.
+        data_dir: the benchmark's folder.
+        video_root: where the videos are; by default ``data_dir``, or else the annotations' folder and its parent. In
+            there, ``video_file`` and ``videos/video_file`` are tried.
+        oracle_captions: hand the annotated captions (sorted by text, which tells nothing about the order) to
+            recognizers that match candidates. Scores are then a ceiling, not a result.
+    """
+
+    name = "vcrbench"
+    stops_on_malformed_lines = True
+    """The published scorer dies on a line that is not JSON."""
+
+    def __init__(
+        self,
+        annotations: str | Path | None = None,
+        data_dir: str | Path | None = None,
+        video_root: str | Path | None = None,
+        *,
+        oracle_captions: bool = False,
+    ) -> None:
+        self._annotations = Path(annotations) if annotations is not None else None
+        self._data_dir = Path(data_dir) if data_dir is not None else None
+        self._video_root = Path(video_root) if video_root is not None else None
+        self._oracle_captions = oracle_captions
+        self._loaded: tuple[Sample[Answer], ...] | None = None
+
+    # ---- samples ------------------------------------------------------------------------------------------------
+
+    def samples(self) -> Iterator[Sample[Answer]]:
+        """Every question in the order of the file.
+
+        Raises:
+            DataError: no annotations, or malformed ones.
+        """
+        yield from self._samples
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    @cached_property
+    def annotations_path(self) -> Path | None:
+        """The annotation file in use, or None."""
+        if self._annotations is not None:
+            return self._annotations
+        if self._data_dir is not None:
+            places = [self._data_dir / "data.json", self._data_dir / self.name / "data.json"]
+            return next((place for place in places if place.is_file()), places[0])
+        return None
+
+    @property
+    def _samples(self) -> tuple[Sample[Answer], ...]:
+        if self._loaded is None:
+            self._loaded = self._load()
+        return self._loaded
+
+    def _load(self) -> tuple[Sample[Answer], ...]:
+        if self.annotations_path is None:
+            raise DataError(
+                "vcrbench needs its questions: pass annotations=FILE (data.json or an official response file) or "
+                "data_dir=FOLDER; they come from huggingface.co/datasets/pritamqu/VCRBench"
+            )
+        return tuple(map(self._sample, read_entries(self.annotations_path)))
+
+    def _sample(self, entry: Entry) -> Sample[Answer]:
+        captions = sorted({clip.caption for clip in entry.clips if clip.caption}) if self._oracle_captions else []
+        return Sample(
+            id=entry.id,
+            task="order",
+            question=entry.question or official_prompt(entry.goal),
+            media=Media(videos=(str(self._video(entry.video_file)),), clip_spans=entry.clip_spans),
+            target=entry.answer,
+            goal=entry.goal,
+            candidates=tuple(captions),
+            meta={"video_file": entry.video_file, "oracle_records": entry.clips},
+        )
+
+    def _video(self, video_file: str) -> Path:
+        roots = [self._video_root] if self._video_root is not None else []
+        if not roots and self._data_dir is not None:
+            roots = [self._data_dir, self._data_dir / self.name]
+        if not roots and self.annotations_path is not None:
+            roots = [self.annotations_path.parent, self.annotations_path.parent.parent]
+        places = [root / folder / video_file for root in roots if root is not None for folder in ("", "videos")]
+        return next((place for place in places if place.is_file()), places[0] if places else Path(video_file))
+
+    def missing_videos(self) -> list[str]:
+        """Paths of the videos that are not there."""
+        return sorted({v for s in self._samples for v in s.media.videos if not Path(v).is_file()})
+
+    # ---- predictions --------------------------------------------------------------------------------------------
+
+    def predictions(self, rows: Iterable[Mapping[str, Any]]) -> list[Prediction[Answer]]:
+        """Rows joined with their samples, in the order of the rows; nothing is dropped.
+
+        Takes rows of ``predictions.jsonl``, ``{"id", "reply"}``, and official response rows (``qid``, ``pred`` as text
+        or list, ``answer``). A row whose id is unknown gets a sample without a target and the error ``unknown_id``.
+
+        Raises:
+            DataError: no annotations and no answers in the rows, or not one row belongs to the benchmark.
+        """
+        rows = list(rows)
+        by_id = {sample.id: sample for sample in self._truths(rows)}
+        joined = [self._prediction(row, by_id) for row in rows]
+        if rows and all(p.error == "unknown_id" for p in joined):
+            raise DataError(
+                f"none of the {len(rows)} predictions belongs to vcrbench: ids like {row_id(rows[0])!r} with the keys "
+                f"{', '.join(sorted(rows[0]))}, where the annotations have ids like {next(iter(by_id))!r}"
+            )
+        return joined
+
+    def _truths(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Sample[Answer], ...]:
+        if self.annotations_path is None and self._loaded is None:
+            own = [row for row in rows if "answer" in row or "ground_truth" in row]
+            if own and len(own) == len(rows):
+                entries = entries_of(own, "the predictions", first_wins=True)
+                self._loaded = tuple(map(self._sample, entries))
+        return self._samples
+
+    def _prediction(self, row: Mapping[str, Any], by_id: Mapping[str, Sample[Answer]]) -> Prediction[Answer]:
+        identity = row_id(row)
+        raw = row.get("pred") if "pred" in row else row.get("reply")
+        first = raw[0] if isinstance(raw, list) and raw else raw
+        error = row.get("error")
+        sample = by_id.get(identity)
+        if sample is None:
+            sample, error = Sample(id=identity, task="order", question="", media=Media(videos=())), "unknown_id"
+        elif error:
+            error = str(error.get("code", "error")) if isinstance(error, Mapping) else str(error)
+        elif raw is None:
+            error = "no_reply"
+        extra = {"raw": raw, "answer": row.get("answer"), "order": row.get("order")}
+        return Prediction(sample, first if isinstance(first, str) else "", error or None, extra)
+
+    # ---- scores -------------------------------------------------------------------------------------------------
+
+    def score(self, predictions: Sequence[Prediction[Answer]], *, expected: int | None = None) -> Scores:
+        """Both policies.
+
+        ``expected`` limits the ground truths to the first ones of the file, as a run with ``limit`` asks them (a
+        predicted question always is among them). Without annotations only the questions of the predictions are known.
+        """
+        notes: list[str] = []
+        official = self._official(predictions, notes)
+        latest = _latest(predictions, notes)
+        truths = self._expected(latest, expected, notes)
+        answers = [_target(sample) for sample in truths]
+        goals = [sample.goal for sample in truths]
+        answered = [s.id in latest and latest[s.id].error is None for s in truths]
+        read = [
+            parse_order(latest[s.id].reply, len(a)) if there else None
+            for s, a, there in zip(truths, answers, answered, strict=True)
+        ]
+        num_answered = sum(answered)
+        unparsed = sum(there and order is None for there, order in zip(answered, read, strict=True))
+        share = unparsed / num_answered if num_answered else 0.0
+        strict = strict_scores(answers, read, goals)
+        return Scores(
+            benchmark=self.name,
+            official=official,
+            strict={**strict, "invalid_rate": 100 * share},
+            count=len(truths),
+            coverage=num_answered / len(truths),
+            unparsed=share,
+            chance=chance(answers),
+            intervals=_intervals(truths, answers, read),
+            scored=_scored(truths, answers, goals, latest),
+            notes=tuple(notes),
+        )
+
+    def _official(self, predictions: Sequence[Prediction[Answer]], notes: list[str]) -> dict[str, Any]:
+        """The published scorer's result; empty, with a note, where it would stop."""
+        rows = [p for p in predictions if p.error is None or p.error == "unknown_id"]
+        answers, orders, goals = [], [], []
+        differing = 0
+        for p in rows:
+            if p.error == "unknown_id":
+                notes.append(f"the official scorer stops: KeyError {p.sample.id!r} (no such question)")
+                return {}
+            raw = p.extra.get("raw", p.reply)
+            if not isinstance(raw[0] if isinstance(raw, list) and raw else raw, str):
+                notes.append(f"the official scorer stops: the prediction of {p.sample.id!r} is not text")
+                return {}
+            own = p.extra.get("answer")
+            answer = list(own) if isinstance(own, list) else list(_target(p.sample))
+            differing += answer != list(_target(p.sample))
+            answers.append(answer)
+            orders.append(parse_official(p.reply, len(answer)))
+            goals.append(p.sample.goal)
+        if not rows:
+            notes.append("the official scorer stops: no prediction to divide by")
+            return {}
+        if differing:
+            notes.append(f"{differing} rows carry another answer than the annotation's; the official score uses theirs")
+        return official_scores(answers, orders, goals)
+
+    def _expected(
+        self, latest: Mapping[str, Prediction[Answer]], expected: int | None, notes: list[str]
+    ) -> list[Sample[Answer]]:
+        if self.annotations_path is None:
+            notes.append("no annotations were given: questions without a prediction cannot be seen")
+        if expected is None or expected >= len(self._samples):
+            return list(self._samples)
+        room = expected - sum(sample.id in latest for sample in self._samples)
+        chosen = []
+        for sample in self._samples:
+            if sample.id in latest:
+                chosen.append(sample)
+            elif room > 0:
+                chosen.append(sample)
+                room -= 1
+        return chosen
+
+
+def _target(sample: Sample[Answer]) -> Answer:
+    if sample.target is None:
+        raise DataError(f"question {sample.id!r} has no true order to score against")
+    return sample.target
+
+
+def _latest(predictions: Sequence[Prediction[Answer]], notes: list[str]) -> dict[str, Prediction[Answer]]:
+    """The last prediction of each known id: a run that was resumed appends its second attempt."""
+    known = [p for p in predictions if p.error != "unknown_id"]
+    latest = {p.sample.id: p for p in known}
+    if len(latest) < len(known):
+        notes.append(
+            f"{len(known) - len(latest)} predictions repeat an id: strict takes the last of each, official scores all"
+        )
+    if len(known) < len(predictions):
+        notes.append(f"{len(predictions) - len(known)} predictions have an unknown id: strict leaves them out")
+    if failed := Counter(p.error for p in latest.values() if p.error is not None):
+        listed = ", ".join(f"{code} {count}" for code, count in sorted(failed.items()))
+        notes.append(f"{failed.total()} questions failed ({listed}): wrong under strict, absent under official")
+    return latest
+
+
+def _scored(
+    truths: Sequence[Sample[Answer]],
+    answers: Sequence[Answer],
+    goals: Sequence[str],
+    latest: Mapping[str, Prediction[Answer]],
+) -> dict[str, Any] | None:
+    """The strict metrics over orders that were scored by log-likelihood; None where no row has one."""
+    orders = []
+    for sample, answer in zip(truths, answers, strict=True):
+        order = latest[sample.id].extra.get("order") if sample.id in latest else None
+        valid = isinstance(order, (list, tuple)) and sorted(map(str, order)) == sorted(map(str, answer))
+        orders.append(tuple(order) if valid and isinstance(order, (list, tuple)) else None)
+    return strict_scores(answers, orders, goals) if any(order is not None for order in orders) else None
+
+
+def _intervals(
+    truths: Sequence[Sample[Answer]], answers: Sequence[Answer], read: Sequence[Answer | None]
+) -> dict[str, Any]:
+    """95 % intervals of the strict figures: bootstrap over videos, and Wilson for the accuracy."""
+    videos = [str(s.meta.get("video_file") or s.id) for s in truths]
+    matches = [float(exact_match(a, p)) for a, p in zip(answers, read, strict=True)]
+    hits = [float(sum(position_hits(a, p))) for a, p in zip(answers, read, strict=True)]
+    lengths = [float(len(a)) for a in answers]
+    out: dict[str, Any] = {
+        "accuracy": _percent(bootstrap_interval(matches, clusters=videos)),
+        "accuracy_wilson": _percent(wilson_interval(int(sum(matches)), len(matches))),
+        "step_accuracy": _percent(bootstrap_interval(hits, weights=lengths, clusters=videos)),
+        "goal_mean_accuracy": _percent(bootstrap_interval(matches, clusters=videos, groups=[s.goal for s in truths])),
+    }
+    pairs = [(v, kendall_tau(a, p)) for v, a, p in zip(videos, answers, read, strict=True) if p is not None]
+    if pairs:
+        out["kendall_tau"] = list(bootstrap_interval([t for _, t in pairs], clusters=[v for v, _ in pairs]))
+    return out
+
+
+def _percent(interval: tuple[float, float]) -> list[float]:
+    return [100 * interval[0], 100 * interval[1]]
