@@ -148,7 +148,7 @@ def _codes(family: type[VidcausalError]) -> set[str]:
 
 def _blame(sample: Sample[Any], row: Mapping[str, Any]) -> str:
     """Which stage made a readable answer wrong; the benchmark must say what happens in each clip to tell."""
-    truth = sample.meta.get("clip_captions")
+    truth = {record.clip: record.caption for record in sample.meta.get("oracle_records", ())}
     said = {record["clip"]: record["caption"] for record in row["records"] if record.get("clip") is not None}
     if not truth or not said or not set(said.values()) <= set(truth.values()):
         return "wrong"

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from vidcausal.cache import DiskCache, digest
 from vidcausal.errors import DecodeError, MissingDependencyError, OutputError, VidcausalError, WeightsError
 from vidcausal.evaluation.run_folder import RunFolder
+from vidcausal.parsing import parse_order
 from vidcausal.protocols import Benchmark, Strategy
 from vidcausal.types import Prediction, Reply, Sample, Scores
 
@@ -209,6 +210,7 @@ def _row(
         "steps": [dataclasses.asdict(step) for step in reply.steps],
         "records": [record.to_json() for record in reply.records],
         "order": None if reply.order is None else list(reply.order),
+        **_written(sample, reply),
         "spans": [[span.start, span.end, span.score] for span in reply.spans],
         "option": reply.option,
         "option_scores": list(reply.option_scores),
@@ -218,6 +220,14 @@ def _row(
         "error": error,
     }
     return {key: plain(value) for key, value in row.items()}
+
+
+def _written(sample: Sample[Any], reply: Reply) -> dict[str, Any]:
+    """For an order: what the strict parser reads in the text, beside what was scored."""
+    if sample.task != "order" or not isinstance(sample.target, (tuple, list)):
+        return {}
+    read = parse_order(reply.text, len(sample.target))
+    return {"written_order": None if read is None else list(read)}
 
 
 def _error(problem: Exception) -> dict[str, str]:
