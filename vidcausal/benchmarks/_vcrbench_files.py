@@ -47,7 +47,7 @@ def read_entries(path: Path) -> tuple[Entry, ...]:
     Raises:
         DataError: the file is missing or malformed; the message names the question.
     """
-    value: Any = read_rows(path).rows if path.suffix == ".jsonl" else read_json(path)
+    value: Any = read_rows(path, needs_reply=False).rows if path.suffix == ".jsonl" else read_json(path)
     if not isinstance(value, (list, tuple)) or not value:
         raise DataError(f"{path} must be a non-empty list of questions, got {type(value).__name__}")
     return entries_of(value, str(path))

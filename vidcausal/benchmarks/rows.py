@@ -46,8 +46,10 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path} is not JSON: {error}") from error
 
 
-def read_rows(path: str | Path) -> Rows:
+def read_rows(path: str | Path, *, needs_reply: bool = True) -> Rows:
     """Rows of a prediction file: a JSON list, or one JSON object a line (empty lines are allowed).
+
+    ``needs_reply=False`` reads a file of questions instead, whose rows need an id only.
 
     Raises:
         DataError: the file is missing, empty, or holds no row at all.
@@ -63,13 +65,15 @@ def read_rows(path: str | Path) -> Rows:
         numbered, bad = _lines(_read(path))
     rows = []
     for number, value in numbered:
-        reason = _refusal(value)
+        reason = _refusal(value, needs_reply)
         if reason is None:
             rows.append(value)
         else:
             bad.append(BadLine(number, reason))
     if not rows:
         why = f"; {sorted(bad)[0]}" if bad else ""
+        if not needs_reply:
+            raise DataError(f"{path} holds no question{why}")
         raise DataError(
             f'{path} holds no prediction{why}. Each row needs "id" (or "qid") and "reply" (or "pred"), for example '
             '{"id": "1", "reply": "Correct order: Clip 2, Clip 1, Clip 3"}'
@@ -104,12 +108,12 @@ def _lines(text: str) -> tuple[list[tuple[int, Any]], list[BadLine]]:
     return good, bad
 
 
-def _refusal(value: Any) -> str | None:
+def _refusal(value: Any, needs_reply: bool) -> str | None:
     if not isinstance(value, dict):
         return f"a row must be an object, got {type(value).__name__}"
     identity = value.get("id", value.get("qid"))
     if isinstance(identity, bool) or not isinstance(identity, (str, int)):
         return f'a row needs "id" or "qid" (text or a whole number), got {identity!r}'
-    if not any(key in value for key in REPLY_KEYS) and not value.get("error"):
+    if needs_reply and not any(key in value for key in REPLY_KEYS) and not value.get("error"):
         return f'a row needs "reply" or "pred", got the keys {", ".join(sorted(map(str, value))) or "none"}'
     return None

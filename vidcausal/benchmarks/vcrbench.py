@@ -16,14 +16,13 @@ The ground truth is never the identity and never the full reversal; ``chance`` s
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from vidcausal.benchmarks._vcrbench_files import Entry, entries_of, read_entries
-from vidcausal.benchmarks.rows import row_id
+from vidcausal.benchmarks.joining import NO_REPLY, UNKNOWN_ID, expected_samples, is_answered, join, latest_by_id
 from vidcausal.errors import DataError
 from vidcausal.metrics.ordering import (
     chance,
@@ -178,14 +177,7 @@ class VCRBench:
             DataError: no annotations and no answers in the rows, or not one row belongs to the benchmark.
         """
         rows = list(rows)
-        by_id = {sample.id: sample for sample in self._truths(rows)}
-        joined = [self._prediction(row, by_id) for row in rows]
-        if rows and all(p.error == "unknown_id" for p in joined):
-            raise DataError(
-                f"none of the {len(rows)} predictions belongs to vcrbench: ids like {row_id(rows[0])!r} with the keys "
-                f"{', '.join(sorted(rows[0]))}, where the annotations have ids like {next(iter(by_id))!r}"
-            )
-        return joined
+        return join(rows, self._truths(rows), self.name)
 
     def _truths(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Sample[Answer], ...]:
         if self.annotations_path is None and self._loaded is None:
@@ -194,21 +186,6 @@ class VCRBench:
                 entries = entries_of(own, "the predictions", first_wins=True)
                 self._loaded = tuple(map(self._sample, entries))
         return self._samples
-
-    def _prediction(self, row: Mapping[str, Any], by_id: Mapping[str, Sample[Answer]]) -> Prediction[Answer]:
-        identity = row_id(row)
-        raw = row.get("pred") if "pred" in row else row.get("reply")
-        first = raw[0] if isinstance(raw, list) and raw else raw
-        error = row.get("error")
-        sample = by_id.get(identity)
-        if sample is None:
-            sample, error = Sample(id=identity, task="order", question="", media=Media(videos=())), "unknown_id"
-        elif error:
-            error = str(error.get("code", "error")) if isinstance(error, Mapping) else str(error)
-        elif raw is None:
-            error = "no_reply"
-        extra = {"raw": raw, "answer": row.get("answer"), "order": row.get("order")}
-        return Prediction(sample, first if isinstance(first, str) else "", error or None, extra)
 
     # ---- scores -------------------------------------------------------------------------------------------------
 
@@ -220,11 +197,13 @@ class VCRBench:
         """
         notes: list[str] = []
         official = self._official(predictions, notes)
-        latest = _latest(predictions, notes)
-        truths = self._expected(latest, expected, notes)
+        latest = latest_by_id(predictions, notes)
+        truths = expected_samples(self._samples, latest, expected)
+        if self.annotations_path is None:
+            notes.append("no annotations were given: questions without a prediction cannot be seen")
         answers = [_target(sample) for sample in truths]
         goals = [sample.goal for sample in truths]
-        answered = [s.id in latest and latest[s.id].error is None for s in truths]
+        answered = [is_answered(s, latest) for s in truths]
         read = [
             parse_order(latest[s.id].reply, len(a)) if there else None
             for s, a, there in zip(truths, answers, answered, strict=True)
@@ -248,11 +227,11 @@ class VCRBench:
 
     def _official(self, predictions: Sequence[Prediction[Answer]], notes: list[str]) -> dict[str, Any]:
         """The published scorer's result; empty, with a note, where it would stop."""
-        rows = [p for p in predictions if p.error is None or p.error == "unknown_id"]
+        rows = [p for p in predictions if p.error in (None, NO_REPLY, UNKNOWN_ID)]
         answers, orders, goals = [], [], []
         differing = 0
         for p in rows:
-            if p.error == "unknown_id":
+            if p.error == UNKNOWN_ID:
                 notes.append(f"the official scorer stops: KeyError {p.sample.id!r} (no such question)")
                 return {}
             raw = p.extra.get("raw", p.reply)
@@ -272,44 +251,11 @@ class VCRBench:
             notes.append(f"{differing} rows carry another answer than the annotation's; the official score uses theirs")
         return official_scores(answers, orders, goals)
 
-    def _expected(
-        self, latest: Mapping[str, Prediction[Answer]], expected: int | None, notes: list[str]
-    ) -> list[Sample[Answer]]:
-        if self.annotations_path is None:
-            notes.append("no annotations were given: questions without a prediction cannot be seen")
-        if expected is None or expected >= len(self._samples):
-            return list(self._samples)
-        room = expected - sum(sample.id in latest for sample in self._samples)
-        chosen = []
-        for sample in self._samples:
-            if sample.id in latest:
-                chosen.append(sample)
-            elif room > 0:
-                chosen.append(sample)
-                room -= 1
-        return chosen
-
 
 def _target(sample: Sample[Answer]) -> Answer:
     if sample.target is None:
         raise DataError(f"question {sample.id!r} has no true order to score against")
     return sample.target
-
-
-def _latest(predictions: Sequence[Prediction[Answer]], notes: list[str]) -> dict[str, Prediction[Answer]]:
-    """The last prediction of each known id: a run that was resumed appends its second attempt."""
-    known = [p for p in predictions if p.error != "unknown_id"]
-    latest = {p.sample.id: p for p in known}
-    if len(latest) < len(known):
-        notes.append(
-            f"{len(known) - len(latest)} predictions repeat an id: strict takes the last of each, official scores all"
-        )
-    if len(known) < len(predictions):
-        notes.append(f"{len(predictions) - len(known)} predictions have an unknown id: strict leaves them out")
-    if failed := Counter(p.error for p in latest.values() if p.error is not None):
-        listed = ", ".join(f"{code} {count}" for code, count in sorted(failed.items()))
-        notes.append(f"{failed.total()} questions failed ({listed}): wrong under strict, absent under official")
-    return latest
 
 
 def _scored(
