@@ -2,8 +2,8 @@
 
 What a processor does with times is found by asking it, not by its name: it is given the same few frames with other
 times, and what changes in its output says which of the forms in :mod:`vidcausal.models._chat_times` it uses. Found in
-transformers 5.23 this way: Qwen3-VL, VideoLLaMA3, GLM-4V write timestamps; SmolVLM and Gemma 4 write minutes and whole
-seconds; Qwen2.5-VL passes ``second_per_grid_ts``; LLaVA-OneVision, LLaVA-NeXT-Video, InternVL and Qwen2-VL drop them.
+transformers 5.23 this way: Qwen3-VL and VideoLLaMA3 write timestamps; SmolVLM and GLM-4V write whole seconds;
+Qwen2.5-VL passes ``second_per_grid_ts``; LLaVA-OneVision, LLaVA-NeXT-Video, InternVL and Qwen2-VL drop them.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class FrameInputs:
         self.processor = processor
         self._media_token_ids = media_token_ids
         self._times_in_text = times_in_text
-        self._options = dict(processor_options or {})
+        self._options = {**_reference_options(processor), **(processor_options or {})}
         self._template_options = dict(template_options or {})
         self.as_video = self._choose(frames_as)
 
@@ -129,11 +129,11 @@ class FrameInputs:
         from PIL import Image
 
         content: list[dict[str, Any]] = []
-        for label in times.labels():
+        for i, label in enumerate(times.labels()):
             if self._times_in_text != "never":
-                content.append({"type": "text", "text": f"Frame at {label}:"})
+                content.append({"type": "text", "text": ("\n" if i else "") + f"Frame at {label}: "})
             content.append({"type": "image"})
-        content.append({"type": "text", "text": prompt})
+        content.append({"type": "text", "text": f"\n{prompt}"})
         pictures = [Image.fromarray(frame) for frame in data.permute(0, 2, 3, 1).cpu().numpy()]
         return self._finish(content, {"images": [pictures]}, num_frames=len(data))
 
@@ -179,7 +179,9 @@ class FrameInputs:
         bos = getattr(self._tokenizer, "bos_token", None)
         if bos and text.startswith(bos):
             media = {**media, "add_special_tokens": False}
-        options = self._options if "videos" in media or "images" in media else {}
+        options = dict(self._options) if "videos" in media or "images" in media else {}
+        if "videos" not in media:
+            options.pop("cap_pixels_per_frame", None)
         try:
             return self.processor(text=[text], return_tensors="pt", **media, **options)
         except ImportError as error:
@@ -251,6 +253,13 @@ class FrameInputs:
         spacing = batch.get("second_per_grid_ts", batch.get("video_second_per_grid"))
         listed = [float(s) for s in spacing] if spacing is not None else []
         return _Probe(ids=batch["input_ids"].tolist(), spacing=listed)
+
+
+def _reference_options(processor: Any) -> dict[str, Any]:
+    """What a processor leaves open but the model's reference code (qwen-vl-utils) sets: a cap on pixels per frame."""
+    video = getattr(processor, "video_processor", None)
+    undecided = getattr(video, "cap_pixels_per_frame", False) is None
+    return {"cap_pixels_per_frame": True} if undecided else {}
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ class HFChat:
             ModelError: prompt, frames and reply do not fit into the context, or into the device's memory.
         """
         inputs = self.prepare(prompt, frames)
-        self._check_budget(inputs, max_new_tokens)
+        self._check_budget(prompt, inputs, max_new_tokens)
         arguments = {**self._decoding(), "max_new_tokens": max_new_tokens}
         state = _random_state(self._sample_seed(prompt, frames), torch.device(self._model.device))
         with _memory_guard(self.name, inputs), torch.inference_mode(), state:
@@ -126,7 +126,7 @@ class HFChat:
         tokens = [self._inputs.token_ids(inputs.reply_prefix + option) for option in options]
         if empty := [option for option, ids in zip(options, tokens, strict=True) if not ids]:
             raise ModelError(f"cannot score the empty option {empty[0]!r}; give every option some text")
-        self._check_budget(inputs, max((len(ids) for ids in tokens), default=0))
+        self._check_budget(prompt, inputs, max((len(ids) for ids in tokens), default=0))
         with _memory_guard(self.name, inputs), torch.inference_mode():
             self._forget_positions()
             start = self._forward(use_cache=True, **self._on_device(inputs.tensors))
@@ -195,7 +195,7 @@ class HFChat:
             if getattr(module, "rope_deltas", None) is not None:
                 module.rope_deltas = None  # type: ignore[union-attr]
 
-    def _check_budget(self, inputs: ModelInputs, reply_tokens: int) -> None:
+    def _check_budget(self, prompt: str, inputs: ModelInputs, reply_tokens: int) -> None:
         limit = self._context_tokens or _context_of(self._model.config)
         log.info(
             "%s: %d frames, %d tokens (%d of them media), up to %d to reply, context %s",
@@ -209,16 +209,14 @@ class HFChat:
         if limit is None or inputs.num_tokens + reply_tokens <= limit:
             return
         advice = "shorten the prompt or max_new_tokens"
-        if inputs.num_frames and inputs.num_media_tokens:
-            each = inputs.num_media_tokens / inputs.num_frames
-            room = limit - reply_tokens - (inputs.num_tokens - inputs.num_media_tokens)
-            fitting = max(0, int(room / each))
-            advice = (
-                f"a frame costs about {each:.0f} tokens: sample at most {fitting} frames of this size, or smaller ones"
-            )
+        if inputs.num_frames:
+            bare = self._inputs.build(prompt).num_tokens
+            each = (inputs.num_tokens - bare) / inputs.num_frames  # with the frame's label or time
+            fitting = max(0, int((limit - reply_tokens - bare) / each))
+            advice = f"a frame costs about {each:.0f} tokens: sample at most {fitting} of this size, or smaller ones"
         raise ModelError(
-            f"{self.name} got {inputs.num_tokens} prompt tokens ({inputs.num_media_tokens} for {inputs.num_frames} "
-            f"frames) and {reply_tokens} for the reply, but its context is {limit}; {advice}"
+            f"{self.name} got {inputs.num_tokens} prompt tokens ({inputs.num_media_tokens} of them for the pixels of "
+            f"{inputs.num_frames} frames) and {reply_tokens} for the reply, but its context is {limit}; {advice}"
         )
 
 
