@@ -1,0 +1,316 @@
+"""The default model that needs no hub: small open weights that travel in packages, and a bridge of our own.
+
+Frames become CLIP vectors; the video is cut where they change; every event gets the words that fit it best, out of
+the caller's candidates or out of a bank of phrases; speech is added as text. A small language model answers prompts
+about the resulting table.
+
+What it can see: kinds of scenes, objects, animals, food, vehicles, and coarse activities whose objects differ. What it
+cannot: who does what to whom, left and right, counting, small changes of state, fine actions with the same objects,
+text in the picture. Its words are the nearest phrase of a fixed list, not a description. ``docs/model_cards/`` has
+the figures.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from vidcausal.cache import DiskCache, digest
+from vidcausal.errors import ModelError
+from vidcausal.models.boundaries import Segmenter
+from vidcausal.models.bridge import Bridge, load_bridge
+from vidcausal.models.clip_onnx import ImageEncoder, ImageTower, Vectors
+from vidcausal.models.grounding import curve_spans, smooth
+from vidcausal.models.matching import TEMPERATURE, Match, best_each, one_to_one, similarities, softmax
+from vidcausal.models.minilm import TextEncoder, TextTower
+from vidcausal.models.phrases import phrase_bank
+from vidcausal.types import EventRecord, OptionScore, Recognition, Span, SpeechLine, record_table
+from vidcausal.video.footage import Footage
+from vidcausal.video.frames import FrameBatch
+
+SOURCE = "embedded"
+_TABLE_PROMPT = "A video was watched. What was seen, in order:\n{table}\n\n{prompt}"
+
+
+class ScoringChat(Protocol):
+    """A language model that chats and scores options."""
+
+    @property
+    def name(self) -> str: ...
+
+    def chat(self, prompt: str, *, max_new_tokens: int = 512) -> str: ...
+
+    def score_options(
+        self, prompt: str, options: Sequence[str], frames: FrameBatch | None = None
+    ) -> list[OptionScore]: ...
+
+
+@dataclass(frozen=True)
+class Matching:
+    """How words are chosen.
+
+    ``goal_phrases``: with a goal and without candidates, only so many phrases of the bank, the nearest to the goal in
+    meaning, are looked at (0: the whole bank). ``one_to_one``: as many candidates as numbered clips are shared out, one
+    each, instead of each clip choosing on its own. ``vision_weight``: see :meth:`EmbeddedModel.score_options`.
+    ``smoothing_seconds``: width of the average over the similarity curve of a query.
+    """
+
+    goal_phrases: int = 120
+    one_to_one: bool = True
+    vision_weight: float = 0.5
+    smoothing_seconds: float = 0.75
+
+
+@dataclass(frozen=True)
+class EmbeddedModel:
+    """Recognizes, grounds, chats and scores with a picture tower, a text tower, a bridge and a language model.
+
+    ``language`` builds the language model the first time that a prompt needs one; None leaves recognition and
+    grounding only. It satisfies Recognizer, Grounder, VideoChat and Scoring.
+    """
+
+    images: ImageEncoder
+    texts: TextEncoder
+    bridge: Bridge
+    language: Callable[[], ScoringChat] | None = None
+    segmenter: Segmenter = field(default_factory=Segmenter)
+    matching: Matching = field(default_factory=Matching)
+    bank: Sequence[str] = field(default_factory=phrase_bank)
+
+    @property
+    def name(self) -> str:
+        """``embedded``."""
+        return SOURCE
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the weights and of the settings that records depend on."""
+        parts = (self.images.fingerprint, self.texts.fingerprint, self.bridge.fingerprint, self.segmenter.key)
+        return digest("embedded 1", *parts, repr(self.matching), *self.bank)
+
+    # ---- recognition -------------------------------------------------------------------------------------------
+
+    def recognize(self, footage: Footage, *, goal: str = "", candidates: Sequence[str] = ()) -> Recognition:
+        """One record a numbered clip, else one an event, in time order, each with its speech.
+
+        Args:
+            footage: the frames, clips and speech.
+            goal: what the video is about; narrows the bank of phrases when there are no candidates.
+            candidates: captions to choose from.
+        """
+        if footage.clips:
+            spans = [clip.span for clip in footage.clips]
+            numbers: list[int | None] = [clip.number for clip in footage.clips]
+        else:
+            spans, numbers = self._events(footage.frames, footage.duration), []
+        records = self._records(footage.frames, spans, numbers or [None] * len(spans), goal, candidates)
+        return Recognition(with_speech(records, footage.speech))
+
+    def _events(self, frames: FrameBatch, end: float) -> list[Span]:
+        return self.segmenter.segment(self.images.embed(frames), frames.pts_seconds.numpy(), end)
+
+    def _records(
+        self,
+        frames: FrameBatch,
+        spans: Sequence[Span],
+        numbers: Sequence[int | None],
+        goal: str,
+        candidates: Sequence[str],
+    ) -> list[EventRecord]:
+        if not spans or len(frames) == 0:
+            return []
+        vectors = self.images.embed(frames)
+        words = tuple(dict.fromkeys(candidates)) or self._phrases(goal)
+        events = event_vectors(vectors, frames.pts_seconds.numpy(), spans)
+        scores = similarities(events, self._text_vectors(words), self._background(vectors, bool(candidates)))
+        shared = self.matching.one_to_one and len(candidates) == len(words) == len(spans) and numbers[0] is not None
+        matches: list[Match] = one_to_one(scores) if shared else best_each(scores)
+        return [
+            EventRecord(span.start, span.end, words[m.text], clip, confidence=round(m.confidence, 4), source=SOURCE)
+            for span, clip, m in zip(spans, numbers, matches, strict=True)
+        ]
+
+    def _background(self, vectors: Vectors, closed: bool) -> Vectors:
+        """What is taken from a picture before it is compared.
+
+        Among candidates of this video only differences inside the video matter. Among all phrases the constant part
+        matters too (a kitchen stays a kitchen), so that only half of the video's own mean is taken, and half of the
+        mean of photographs in general.
+        """
+        own = np.asarray(vectors.mean(0), np.float32)
+        return own if closed else np.asarray((own + self.bridge.image_mean) / 2, np.float32)
+
+    def _text_vectors(self, texts: Sequence[str]) -> Vectors:
+        return self.bridge.apply(self.texts.embed(texts))
+
+    def _phrases(self, goal: str) -> tuple[str, ...]:
+        """The bank, or the part of it that is nearest to the goal."""
+        bank = tuple(self.bank)
+        if not goal.strip() or not 0 < self.matching.goal_phrases < len(bank):
+            return bank
+        nearness = self.texts.embed(bank) @ self.texts.embed([goal])[0]
+        nearest = np.sort(np.argsort(-nearness, kind="stable")[: self.matching.goal_phrases])
+        return tuple(bank[int(i)] for i in nearest)
+
+    # ---- grounding ---------------------------------------------------------------------------------------------
+
+    def ground(self, footage: Footage, query: str) -> list[Span]:
+        """Spans that fit ``query``, best first; the score is a cosine in [-1, 1]."""
+        frames = footage.frames
+        if len(frames) == 0:
+            return []
+        pts = frames.pts_seconds.numpy()
+        curve = smooth(self._curves(frames, [query])[:, 0], pts, self.matching.smoothing_seconds)
+        return curve_spans(curve, pts, footage.duration)
+
+    def _curves(self, frames: FrameBatch, texts: Sequence[str]) -> Vectors:
+        """Similarity of every frame with every text, ``[t, m]``."""
+        vectors = self.images.embed(frames)
+        return similarities(vectors, self._text_vectors(texts), self._background(vectors, closed=True))
+
+    # ---- prompts -----------------------------------------------------------------------------------------------
+
+    def chat(self, prompt: str, frames: FrameBatch | None = None, *, max_new_tokens: int = 512) -> str:
+        """The language model's reply to ``prompt``, after the table of what was recognized in ``frames``.
+
+        Raises:
+            ModelError: the model was built without a language model.
+        """
+        return self._language.chat(self._with_table(prompt, frames), max_new_tokens=max_new_tokens)
+
+    def score_options(self, prompt: str, options: Sequence[str], frames: FrameBatch | None = None) -> list[OptionScore]:
+        """Log-likelihood of the options given the table and the prompt, and how well captions fit the pictures.
+
+        With frames, and when every option reads like a caption (two words or more), an option's log-likelihood per
+        token is ``language + vision_weight * log p``, where ``p`` is the softmax (temperature 0.05) over the options
+        of the highest smoothed similarity to any frame. Otherwise it is the language model's alone; without a language
+        model it is ``log p`` alone, with the words as tokens.
+
+        Raises:
+            ModelError: neither a language model nor frames with captions as options are there.
+        """
+        seen = (
+            self._log_shares(frames, options) if frames is not None and len(frames) and are_captions(options) else None
+        )
+        if self.language is None:
+            if seen is None:
+                raise ModelError(_NO_LANGUAGE)
+            counts = [max(len(option.split()), 1) for option in options]
+            return [OptionScore(float(s) * n, n) for s, n in zip(seen, counts, strict=True)]
+        said = self._language.score_options(self._with_table(prompt, frames), options)
+        if seen is None:
+            return said
+        weight = self.matching.vision_weight
+        pairs = zip(said, seen, strict=True)
+        return [OptionScore(o.log_likelihood + o.num_tokens * weight * float(s), o.num_tokens) for o, s in pairs]
+
+    def _log_shares(self, frames: FrameBatch, options: Sequence[str]) -> Vectors:
+        curves = self._curves(frames, options)
+        pts, width = frames.pts_seconds.numpy(), self.matching.smoothing_seconds
+        best = [smooth(curves[:, i], pts, width).max() for i in range(len(options))]
+        return np.log(np.maximum(softmax(np.array(best), TEMPERATURE), 1e-12))
+
+    @cached_property
+    def _language(self) -> ScoringChat:
+        if self.language is None:
+            raise ModelError(_NO_LANGUAGE)
+        return self.language()
+
+    def _with_table(self, prompt: str, frames: FrameBatch | None) -> str:
+        if frames is None or len(frames) == 0:
+            return prompt
+        end = float(frames.pts_seconds[-1])
+        spans = self._events(frames, end)
+        records = self._records(frames, spans, [None] * len(spans), "", ())
+        return _TABLE_PROMPT.format(table=record_table(records), prompt=prompt)
+
+
+_NO_LANGUAGE = (
+    "this embedded model has no language model, it only recognizes and grounds; build it with "
+    "language='smollm2-135m-instruct', or give the strategy a reasoner of its own"
+)
+
+
+def event_vectors(vectors: Vectors, pts: np.ndarray, spans: Sequence[Span]) -> Vectors:
+    """Mean vector of the frames of each span, float32 ``[n, d]``; a span between two frames takes the nearest one."""
+    rows = []
+    for span in spans:
+        inside = (pts >= span.start - 5e-4) & (pts < span.end - 5e-4)
+        if not inside.any():
+            inside[int(np.abs(pts - (span.start + span.end) / 2).argmin())] = True
+        rows.append(vectors[inside].mean(0))
+    return np.asarray(rows, dtype=np.float32)
+
+
+def with_speech(records: Sequence[EventRecord], lines: Sequence[SpeechLine]) -> tuple[EventRecord, ...]:
+    """The records with every spoken line in the one record that it overlaps longest; lines outside of all are left."""
+    from dataclasses import replace
+
+    said: dict[int, list[str]] = {}
+    for line in sorted(lines, key=lambda line: line.start):
+        shared = [min(r.end, line.end) - max(r.start, line.start) for r in records]
+        if shared and max(shared) > 0:
+            said.setdefault(shared.index(max(shared)), []).append(line.text.strip())
+    return tuple(replace(r, speech=" ".join(said[i])) if i in said else r for i, r in enumerate(records))
+
+
+def are_captions(options: Sequence[str]) -> bool:
+    """True when every option has two words of letters or more, and none is a list of clips."""
+    return bool(options) and all(
+        len(re.findall(r"[^\W\d_]{2,}", option)) >= 2 and not re.search(r"\bclip\s*\d", option, re.IGNORECASE)
+        for option in options
+    )
+
+
+def embedded(
+    language: str | None = "smollm2-135m-instruct",
+    *,
+    device: str = "cpu",
+    dtype: str = "auto",
+    download: bool = False,
+    threads: int | None = None,
+    cache: bool = True,
+    min_event_seconds: float = 1.0,
+    max_events: int = 60,
+    goal_phrases: int = 120,
+    one_to_one: bool = True,
+    vision_weight: float = 0.5,
+) -> EmbeddedModel:
+    """The embedded model with its published weights.
+
+    Args:
+        language: weights of the language model that answers prompts; None for recognition and grounding only.
+        device: where the language model runs; the towers run on the CPU.
+        dtype: precision of the language model.
+        download: fetch weights that are not on this machine.
+        threads: threads of the picture tower; None for all cores.
+        cache: keep picture vectors on disk.
+        min_event_seconds: shortest event.
+        max_events: most events of a video.
+        goal_phrases: see :class:`Matching`.
+        one_to_one: see :class:`Matching`.
+        vision_weight: see :class:`Matching`.
+
+    Raises:
+        MissingWeightsError: weights are not here and ``download`` is false.
+    """
+    images = ImageTower(threads=threads, cache=DiskCache() if cache else None, download=download)
+
+    def build_language() -> ScoringChat:
+        from vidcausal.models.language import language_model
+
+        return language_model(weights=language, device=device, dtype=dtype, download=download)
+
+    return EmbeddedModel(
+        images=images,
+        texts=TextTower(download=download),
+        bridge=load_bridge(),
+        language=None if language is None else build_language,
+        segmenter=Segmenter(min_seconds=min_event_seconds, max_events=max_events),
+        matching=Matching(goal_phrases=goal_phrases, one_to_one=one_to_one, vision_weight=vision_weight),
+    )
