@@ -1,0 +1,229 @@
+"""What is in a video file, without decoding it: the time of every displayed frame, the key frames, size, rotation.
+
+The index is read from the packets, so nothing depends on what a header claims about frame counts or rates. Frames
+that an edit list hides are left out; times are seconds since the first displayed frame.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from vidcausal.errors import EmptyMediaError, UnreadableMediaError
+from vidcausal.video._container import codec_name, open_video_stream, packets, timed_by_place
+from vidcausal.video.limits import MediaLimits, check_file, check_path
+
+_DIGEST_BYTES = 1 << 20
+_ROTATION_PACKETS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class VideoInfo:
+    """The index of one video file. Two are the same video when their ``digest`` is equal."""
+
+    path: str
+    digest: str
+    """sha256 of the first and the last megabyte and the size, 64 hexadecimal digits."""
+    size_bytes: int
+    container: str
+    codec: str
+    pixel_format: str
+    width: int
+    """Displayed width in pixels, after rotation."""
+    height: int
+    """Displayed height in pixels, after rotation."""
+    rotation: int
+    """Degrees clockwise by which stored frames are turned for display: 0, 90, 180 or 270."""
+    pts_seconds: NDArray[np.float64]
+    """Time of every displayed frame, ascending ``[n]``, seconds since the first of them."""
+    keyframes: NDArray[np.int64]
+    """Positions in ``pts_seconds`` of the frames that decoding can start from, ascending."""
+    start_offset: float
+    """Time of the first displayed frame on the container's own clock, in seconds."""
+    duration: float
+    """End of the last displayed frame, in seconds since the first."""
+    has_audio: bool = False
+    subtitle_streams: int = 0
+    claimed_duration: float | None = None
+    """What the header says the video stream lasts, None where it does not say."""
+    bad_packets: int = 0
+    """Packets or stretches that the demuxer reported as damaged."""
+
+    @property
+    def num_frames(self) -> int:
+        """Number of displayed frames."""
+        return int(self.pts_seconds.shape[0])
+
+    @property
+    def fps(self) -> float:
+        """Average displayed frames a second."""
+        if self.num_frames > 1 and self.pts_seconds[-1] > 0:
+            return float((self.num_frames - 1) / self.pts_seconds[-1])
+        return 1.0 / self.duration if self.duration > 0 else 1.0
+
+    @property
+    def is_constant_rate(self) -> bool:
+        """True when all frames are equally far apart (to a tenth of a frame)."""
+        if self.num_frames < 3:
+            return True
+        steps = np.diff(self.pts_seconds)
+        return bool(np.ptp(steps) <= max(0.2 * float(np.median(steps)), 0.0021))
+
+    @property
+    def truncated(self) -> bool:
+        """True when the header claims clearly more video than the file holds."""
+        if self.claimed_duration is None:
+            return False
+        lost = self.claimed_duration - self.duration
+        return lost > max(0.5, 0.02 * self.claimed_duration, 2.0 / self.fps)
+
+
+def media_digest(path: Path) -> tuple[str, int]:
+    """sha256 of head, tail (a megabyte each) and size, and the size in bytes: quick on large files."""
+    size = path.stat().st_size
+    sha = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        sha.update(file.read(_DIGEST_BYTES))
+        file.seek(max(0, size - _DIGEST_BYTES))
+        sha.update(file.read(_DIGEST_BYTES))
+    return sha.hexdigest(), size
+
+
+def probe(path: str | Path, *, limits: MediaLimits | None = None, media_root: str | Path | None = None) -> VideoInfo:
+    """The index of the video at ``path``.
+
+    Reads every packet header once and decodes a single frame (for its orientation).
+
+    Raises:
+        MissingMediaError: no such file.
+        EmptyMediaError: no bytes, or no frame in the video stream.
+        UnreadableMediaError: not a container that we read, or cut off before its index.
+        NoVideoStreamError: audio or subtitles only.
+        ForbiddenMediaError: a URL, a playlist, a path outside ``media_root``, a codec that is not allowed.
+        MediaLimitError: more pixels, seconds, frames or bytes than ``limits`` allow.
+    """
+    limits = limits or MediaLimits()
+    file = check_path(path, media_root)
+    check_file(file, limits)
+    digest, size_bytes = media_digest(file)
+    with open_video_stream(str(file), limits) as (container, stream):
+        index = _Index(stream, by_place=timed_by_place(container, stream))
+        index.read(container, limits, str(file))
+        pts, keyframes = index.arrays(str(file))
+        time_base = float(stream.time_base)
+        seconds = (pts - pts[0]) * time_base
+        duration = (index.end - int(pts[0])) * time_base
+        limits.check_length(duration, len(pts), str(file))
+        width, height, rotation, pixel_format = index.picture
+        limits.check_frame_size(width, height, str(file))
+        if rotation in (90, 270):
+            width, height = height, width
+        return VideoInfo(
+            path=str(file),
+            digest=digest,
+            size_bytes=size_bytes,
+            container=container.format.name,
+            codec=codec_name(stream),
+            pixel_format=pixel_format,
+            width=width,
+            height=height,
+            rotation=rotation,
+            pts_seconds=seconds,
+            keyframes=keyframes,
+            start_offset=float(pts[0]) * time_base,
+            duration=float(max(duration, seconds[-1])),
+            has_audio=bool(container.streams.audio),
+            subtitle_streams=len(container.streams.subtitles),
+            claimed_duration=_claimed_duration(container, stream),
+            bad_packets=index.bad,
+        )
+
+
+def clockwise_rotation(frame: Any) -> int:
+    """Degrees (0, 90, 180, 270) by which a decoded frame must be turned clockwise to stand upright."""
+    return int(round(-frame.rotation / 90) * 90 % 360)
+
+
+class _Index:
+    """Collects what the packets of one stream say."""
+
+    def __init__(self, stream: Any, *, by_place: bool) -> None:
+        self.stream = stream
+        self.by_place = by_place
+        self.times: list[int] = []
+        self.keys: list[int] = []
+        self.end = 0
+        self.bad = 0
+        context = stream.codec_context
+        self.picture = (context.width, context.height, 0, str(context.pix_fmt or ""))
+        self._tries = _ROTATION_PACKETS
+
+    def read(self, container: Any, limits: MediaLimits, path: str) -> None:
+        """Walk all packets of the file."""
+        untimed: list[tuple[int, bool, int]] = []
+        for packet in packets(container, self.stream):
+            if packet is None:
+                self.bad += 1
+                continue
+            if self._tries:
+                self._look(packet)
+            if packet.is_corrupt:
+                self.bad += 1
+            if packet.is_discard or (self.by_place and packet.size <= 1):
+                continue
+            pts = packet.pts
+            if pts is None:
+                if packet.dts is not None:
+                    untimed.append((packet.dts, packet.is_keyframe, packet.duration or 0))
+                continue
+            self._add(pts, packet.is_keyframe, packet.duration or 0)
+            if len(self.times) > limits.max_frames:
+                limits.check_length(None, len(self.times), path)
+        if not self.times:
+            for dts, key, length in untimed:
+                self._add(dts, key, length)
+
+    def _add(self, pts: int, key: bool, length: int) -> None:
+        self.times.append(pts)
+        if key:
+            self.keys.append(pts)
+        self.end = max(self.end, pts + length) if len(self.times) > 1 else pts + length
+
+    def _look(self, packet: Any) -> None:
+        """Decode the first picture: only a decoded frame knows its orientation and cropped size."""
+        self._tries -= 1
+        context = self.stream.codec_context
+        try:
+            frames = packet.decode()
+            if not frames and packet.is_keyframe:
+                frames = context.decode(None)
+                context.flush_buffers()
+        except (av.error.FFmpegError, ValueError, IndexError):
+            return
+        if frames:
+            frame = frames[0]
+            self.picture = (frame.width, frame.height, clockwise_rotation(frame), frame.format.name)
+            self._tries = 0
+
+    def arrays(self, path: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Sorted unique times, and the positions of key frames among them."""
+        if not self.times:
+            raise EmptyMediaError(f"{path} has a video stream without frames; the recording was probably interrupted")
+        pts = np.unique(np.asarray(self.times, dtype=np.int64))
+        keys = np.unique(np.asarray(self.keys, dtype=np.int64))
+        if float(pts[-1] - pts[0]) * float(self.stream.time_base) > 1e7:
+            raise UnreadableMediaError(f"{path}: its times span years; the timestamps are damaged, remux the file")
+        return pts, np.searchsorted(pts, keys).astype(np.int64)
+
+
+def _claimed_duration(container: Any, stream: Any) -> float | None:
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    alone = len(container.streams) == 1
+    return container.duration / av.time_base if alone and container.duration else None
