@@ -1,0 +1,166 @@
+"""Image encoders of transformers, cut after the layer whose features are wanted.
+
+Letters: t frames, p patches, d width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vidcausal.errors import ConfigError, ModelError
+from vidcausal.models._hf_load import Checkpoint, _check_source, _guarded, _load_model
+from vidcausal.models.preprocessing import CLIP_MEAN, CLIP_STD, HALF, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+
+# Families whose checkpoints hold a text tower as well: model_type of config.json -> class of the image tower.
+_IMAGE_TOWERS = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel", "siglip2": "Siglip2VisionModel"}
+_FINAL_NORMS = ("post_layernorm", "layernorm", "norm")
+
+
+class TransformersTower(nn.Module):
+    """A vision transformer of transformers (CLIP, SigLIP, SigLIP2, DINOv2, DINOv3 …) that gives patch tokens.
+
+    Args:
+        model: the image tower.
+        layer: as in ``hidden_states[layer]``: -2 is what the last layer would read. None for the final output with
+            its norm. Layers that are not needed are dropped, with final norm and pooling head.
+    """
+
+    def __init__(self, model: Any, layer: int | None = -2) -> None:
+        super().__init__()
+        self.config = model.config
+        stack = _layer_stack(model)
+        keep = kept_layers(len(stack), layer)
+        del stack[keep:]
+        if layer is not None:
+            for name in _FINAL_NORMS:
+                if isinstance(getattr(model, name, None), nn.LayerNorm):
+                    setattr(model, name, nn.Identity())
+        if getattr(model, "use_head", False):
+            model.use_head, model.head = False, None
+        self.model = model
+        self.dim = int(self.config.hidden_size)
+        self._patch = int(self.config.patch_size)
+
+    def num_patches(self, size: tuple[int, int]) -> int:
+        """Patch tokens of an image of ``size``."""
+        return (size[0] // self._patch) * (size[1] // self._patch)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """``[t, 3, H, W] -> [t, p, d]``, without class and register tokens."""
+        patches = self.num_patches((pixels.shape[-2], pixels.shape[-1]))
+        if self.config.model_type == "siglip2_vision_model":
+            output = self.model(**self._as_patches(pixels))
+        elif self.config.model_type in ("clip_vision_model", "siglip_vision_model"):
+            output = self.model(pixels, interpolate_pos_encoding=pixels.shape[-1] != self.config.image_size)
+        else:
+            output = self.model(pixels)
+        tokens: Tensor = output.last_hidden_state
+        return tokens[:, tokens.shape[1] - patches :]
+
+    def _as_patches(self, pixels: Tensor) -> dict[str, Tensor]:
+        """SigLIP2 with free resolution reads flat patches ``[t, p, patch * patch * 3]`` and the shape of their grid."""
+        t, _, height, width = pixels.shape
+        rows, columns, side = height // self._patch, width // self._patch, self._patch
+        grid = pixels[..., : rows * side, : columns * side].reshape(t, 3, rows, side, columns, side)
+        return {
+            "pixel_values": grid.permute(0, 2, 4, 3, 5, 1).reshape(t, rows * columns, -1),
+            "pixel_attention_mask": torch.ones(t, rows * columns, dtype=torch.long, device=pixels.device),
+            "spatial_shapes": torch.tensor([[rows, columns]] * t, device=pixels.device),
+        }
+
+
+def kept_layers(layers: int, layer: int | None) -> int:
+    """How many layers must run for ``hidden_states[layer]``.
+
+    Raises:
+        ConfigError: there is no such layer.
+    """
+    keep = layers if layer is None else layers + 1 + layer if layer < 0 else layer
+    if not 1 <= keep <= layers:
+        raise ConfigError(
+            f"layer must be None, 1..{layers} or -{layers}..-1 for an encoder of {layers} layers, got {layer}"
+        )
+    return keep
+
+
+def _layer_stack(model: Any) -> nn.ModuleList:
+    wanted = int(getattr(model.config, "num_hidden_layers", 0))
+    stacks = [part for part in model.modules() if isinstance(part, nn.ModuleList) and len(part) == wanted]
+    if not wanted or not stacks:
+        raise ModelError(f"{type(model).__name__} is no plain vision transformer; choose CLIP, SigLIP, SigLIP2 or DINO")
+    return stacks[0]
+
+
+def build_tower(config: Mapping[str, Any], layer: int | None) -> TransformersTower:
+    """A tower with random weights from the dict of its ``config.json`` (it names its ``model_type``)."""
+    from transformers import AutoConfig, AutoModel
+
+    values = dict(config)
+    kind = values.pop("model_type", None)
+    try:
+        built = AutoConfig.for_model(kind, **values)
+        return TransformersTower(AutoModel.from_config(getattr(built, "vision_config", built)), layer)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"encoder config with model_type {kind!r}: {error}") from error
+
+
+def load_tower(checkpoint: Checkpoint, layer: int | None) -> tuple[TransformersTower, Preprocessing]:
+    """Tower and preprocessing of a local folder or hub id, from safetensors.
+
+    Raises:
+        MissingWeightsError: not on this machine and not to be downloaded.
+    """
+    import transformers
+
+    _check_source(checkpoint)
+    arguments = checkpoint.arguments()
+    config = _guarded(checkpoint, lambda: transformers.AutoConfig.from_pretrained(checkpoint.where, **arguments))
+    tower_class = getattr(transformers, _IMAGE_TOWERS.get(_family(config), "AutoModel"))
+    model = _guarded(checkpoint, _load_model, tower_class, checkpoint, {"dtype": torch.float32})
+    processor = _guarded(
+        checkpoint, lambda: transformers.AutoImageProcessor.from_pretrained(checkpoint.where, **arguments)
+    )
+    return TransformersTower(model, layer), from_processor(processor.to_dict(), model.config)
+
+
+def _family(config: Any) -> str:
+    return str(config.model_type).removesuffix("_vision_model")
+
+
+def default_preprocessing(config: Any) -> Preprocessing:
+    """What the families use when nothing else is said."""
+    family, side = _family(config), getattr(config, "image_size", None)
+    if family == "siglip2":
+        side = math.isqrt(int(config.num_patches)) * int(config.patch_size)
+    if side is None:
+        raise ConfigError(f"the config of a {family} encoder has no image_size; give preprocessing with a size")
+    size = (int(side), int(side))
+    if family.startswith("siglip"):
+        return Preprocessing(size, "squash", mean=HALF, std=HALF)
+    if family == "clip":
+        return Preprocessing(size, "shortest", mean=CLIP_MEAN, std=CLIP_STD)
+    return Preprocessing(size, "shortest", mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
+def from_processor(values: Mapping[str, Any], config: Any) -> Preprocessing:
+    """The preprocessing that an image processor's ``preprocessor_config.json`` describes."""
+    default = default_preprocessing(config)
+    size, crop = dict(values.get("size") or {}), dict(values.get("crop_size") or {})
+    levels: dict[str, Any] = {
+        "mean": tuple(values.get("image_mean") or default.mean),
+        "std": tuple(values.get("image_std") or default.std),
+        "interpolation": "bilinear" if int(values.get("resample") or 3) == 2 else "bicubic",
+    }
+    if "shortest_edge" in size:
+        edge = int(size["shortest_edge"])
+        crops = values.get("do_center_crop") and crop
+        target = (int(crop["height"]), int(crop["width"])) if crops else (edge, edge)
+        return Preprocessing(target, "shortest", shortest_edge=edge, **levels)
+    if "height" in size:
+        return Preprocessing((int(size["height"]), int(size["width"])), "squash", **levels)
+    return Preprocessing(default.size, default.resize, **levels)

@@ -1,0 +1,174 @@
+"""Vision encoders: frames in, patch features of a chosen layer out.
+
+Letters: t frames, p patches, d width, h and w pixels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from vidcausal.errors import ConfigError, MissingWeightsError
+from vidcausal.models.preprocessing import Preprocessing
+from vidcausal.video.frames import FrameBatch
+
+Library = Literal["transformers", "open_clip"]
+
+
+class VisionEncoder(nn.Module):
+    """A tower joined with the preprocessing that belongs to it.
+
+    Args:
+        tower: ``[t, 3, H, W] -> [t, p, d]`` with ``dim`` and ``num_patches(size)``.
+        preprocessing: from decoded frames to the tower's pixels.
+        spec: what :func:`encoder` needs to build the same tower again, without weights.
+        batch_size: frames that :meth:`encode` takes at a time.
+        random_weights: True when nothing was loaded.
+    """
+
+    def __init__(
+        self,
+        tower: nn.Module,
+        preprocessing: Preprocessing,
+        *,
+        spec: Mapping[str, Any] | None = None,
+        batch_size: int = 8,
+        random_weights: bool = False,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
+        self.tower, self.preprocessing = tower, preprocessing
+        self.spec = None if spec is None else dict(spec)
+        self.batch_size, self.random_weights = batch_size, random_weights
+
+    @property
+    def dim(self) -> int:
+        """Width of the features."""
+        return int(self.tower.dim)  # type: ignore[arg-type]
+
+    @property
+    def num_patches(self) -> int:
+        """Features a frame has."""
+        return int(self.tower.num_patches(self.preprocessing.size))  # type: ignore[operator]
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Features of preprocessed pixels, ``[t, 3, H, W] -> [t, p, d]``; gradients flow."""
+        features: Tensor = self.tower(pixels)
+        return features
+
+    def preprocess(self, data: Tensor) -> Tensor:
+        """uint8 ``[t, 3, h, w]`` to the tower's pixels, on its device and in its dtype."""
+        own = next(self.parameters())
+        return self.preprocessing(data.to(own.device)).to(own.dtype)
+
+    def batches(self, frames: FrameBatch) -> Iterator[Tensor]:
+        """Features batch by batch, ``[<= batch_size, p, d]``, so that a caller need not hold them all."""
+        if not len(frames):
+            raise ValueError("there are no frames to encode; sample at least one")
+        for start in range(0, len(frames), self.batch_size):
+            with torch.no_grad():
+                yield self(self.preprocess(frames.data[start : start + self.batch_size]))
+
+    def encode(self, frames: FrameBatch) -> Tensor:
+        """Features of all frames, ``[t, p, d]``, without gradients."""
+        return torch.cat(list(self.batches(frames)))
+
+
+def encoder(
+    model: str | Mapping[str, Any],
+    *,
+    library: Library = "transformers",
+    layer: int | None = -2,
+    weights: str | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+    batch_size: int = 8,
+    revision: str | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    download: bool = False,
+    seed: int = 0,
+) -> VisionEncoder:
+    """A vision encoder by name, from a folder, or with random weights from a config.
+
+    Args:
+        model: transformers: a local folder, a hub id, or the dict of a ``config.json`` (random weights). open_clip: a
+            model name, or a dict with ``embed_dim`` and ``vision_cfg``.
+        library: ``transformers`` (CLIP, SigLIP, SigLIP2, DINOv2, DINOv3) or ``open_clip``.
+        layer: as in ``hidden_states[layer]``; -2 skips the last layer, as Video-CCAM and LLaVA do; None for the final
+            output with its norm.
+        weights: open_clip only: a local ``.safetensors`` file, or the tag of published weights (with ``download``).
+            None for random weights.
+        preprocessing: keys of :class:`Preprocessing` that override what belongs to the encoder.
+        batch_size: frames at a time.
+        revision: commit or branch of a hub id.
+        device: where it runs.
+        dtype: ``float32``, ``bfloat16`` or ``float16``.
+        download: fetch what is not on this machine.
+        seed: of random weights; the global random state is left alone.
+
+    Raises:
+        ConfigError: arguments that do not go together.
+        MissingWeightsError: the weights are not on this machine.
+    """
+    if library not in get_args(Library):
+        raise ConfigError(f"library must be one of {', '.join(get_args(Library))}, got {library!r}")
+    if library == "transformers" and weights is not None:
+        raise ConfigError(f"a transformers encoder is named by its model argument alone, got weights={weights!r}")
+    with seeded(seed, device):
+        if library == "transformers":
+            tower, own, random, config = _from_transformers(model, layer, revision, download)
+        else:
+            tower, own, random, config = _from_open_clip(model, layer, weights, download)
+    if preprocessing:
+        own = Preprocessing.from_json({**own.to_json(), **preprocessing})
+    spec = {"library": library, "model": config, "layer": layer, "preprocessing": own.to_json()}
+    built = VisionEncoder(tower, own, spec=spec, batch_size=batch_size, random_weights=random)
+    return built.to(device=device, dtype=getattr(torch, dtype)).eval()
+
+
+def _from_transformers(
+    model: str | Mapping[str, Any], layer: int | None, revision: str | None, download: bool
+) -> tuple[nn.Module, Preprocessing, bool, Any]:
+    from vidcausal.models import _transformers_tower as towers
+    from vidcausal.models._hf_load import Checkpoint
+
+    if isinstance(model, str):
+        tower, own = towers.load_tower(Checkpoint(model, revision=revision, download=download), layer)
+    else:
+        tower = towers.build_tower(model, layer)
+        own = towers.default_preprocessing(tower.config)
+    return tower, own, not isinstance(model, str), tower.config.to_dict()
+
+
+def _from_open_clip(
+    model: str | Mapping[str, Any], layer: int | None, weights: str | None, download: bool
+) -> tuple[nn.Module, Preprocessing, bool, Any]:
+    from vidcausal.models import _open_clip_tower as towers
+
+    config = model if isinstance(model, str) else dict(model)
+    is_file = weights is not None and weights.endswith(".safetensors")
+    if weights is None or is_file:
+        return towers.build_tower(model, layer, weights), towers.preprocessing(model, None), weights is None, config
+    if not isinstance(model, str):
+        raise ConfigError(f"published weights belong to a model name, got a config and weights={weights!r}")
+    if not download:
+        raise MissingWeightsError(
+            f"weights {weights!r} of open_clip model {model!r} come from the hub; pass download=True, or give a local "
+            ".safetensors file as weights"
+        )
+    return towers.load_tower(model, weights, layer), towers.preprocessing(model, weights), False, config
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: str) -> Iterator[None]:
+    """Random weights are drawn on ``device`` from ``seed``; afterwards the global random state is as before."""
+    place = torch.device(device)
+    cuda = [place.index or 0] if place.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda), place:
+        torch.manual_seed(seed)
+        yield

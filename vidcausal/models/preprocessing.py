@@ -1,0 +1,108 @@
+"""From decoded frames to the pixels an encoder was trained on, on the device the frames are on.
+
+Letters: t frames, h and w height and width of the video, H and W of the encoder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vidcausal.errors import ConfigError
+
+Resize = Literal["squash", "shortest", "longest"]
+Interpolation = Literal["bicubic", "bilinear"]
+
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resize, crop or pad, scale to 0..1, normalize: ``uint8 [t, 3, h, w] -> float32 [t, 3, H, W]``.
+
+    Resized pixels are rounded to whole levels first, as image libraries do, so the result is that of the encoder's own
+    image processor within one level.
+    """
+
+    size: tuple[int, int]
+    """H and W."""
+    resize: Resize = "squash"
+    """``squash`` ignores the aspect, ``shortest`` crops the center, ``longest`` pads around."""
+    shortest_edge: int | None = None
+    """With ``shortest``: resize to this before the crop (DINOv2: 256 before 224); None for the smaller of H and W."""
+    mean: tuple[float, float, float] = HALF
+    std: tuple[float, float, float] = HALF
+    interpolation: Interpolation = "bicubic"
+    fill: int = 0
+    """Level of the padding, 0..255."""
+
+    def __post_init__(self) -> None:
+        if self.resize not in get_args(Resize) or self.interpolation not in get_args(Interpolation):
+            raise ConfigError(
+                f"preprocessing knows resize {get_args(Resize)} and interpolation {get_args(Interpolation)}, "
+                f"got {self.resize!r} and {self.interpolation!r}"
+            )
+        if min(self.size) < 1 or min(self.std) <= 0:
+            raise ConfigError(f"preprocessing needs positive size and std, got {self.size} and {self.std}")
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Preprocessing:
+        """The inverse of :meth:`to_json`; lists become tuples.
+
+        Raises:
+            ConfigError: a key that does not exist.
+        """
+        if unknown := set(value) - {field.name for field in dataclasses.fields(cls)}:
+            raise ConfigError(f"preprocessing has no {', '.join(sorted(unknown))}")
+        plain: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
+        return cls(**plain)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dict."""
+        return {key: list(item) if isinstance(item, tuple) else item for key, item in dataclasses.asdict(self).items()}
+
+    def __call__(self, data: Tensor) -> Tensor:
+        """Pixels for the encoder.
+
+        Args:
+            data: uint8 ``[t, 3, h, w]``.
+        """
+        height, width = self._resized(*data.shape[-2:])
+        pixels = data.float()
+        if (height, width) != tuple(data.shape[-2:]):
+            pixels = F.interpolate(pixels, (height, width), mode=self.interpolation, antialias=True)
+            pixels = pixels.round().clamp(0, 255)
+        pixels = self._fit(pixels) / 255
+        mean, std = (torch.tensor(level, device=data.device)[:, None, None] for level in (self.mean, self.std))
+        return (pixels - mean) / std
+
+    def _resized(self, h: int, w: int) -> tuple[int, int]:
+        if self.resize == "squash":
+            return self.size
+        if self.resize == "longest":
+            ratio = min(self.size[0] / h, self.size[1] / w)
+            return max(1, round(h * ratio)), max(1, round(w * ratio))
+        edge = self.shortest_edge or min(self.size)
+        if self.shortest_edge is None and self.size[0] != self.size[1]:
+            ratio = max(self.size[0] / h, self.size[1] / w)
+            return max(self.size[0], round(h * ratio)), max(self.size[1], round(w * ratio))
+        return (edge, int(edge * w / h)) if h <= w else (int(edge * h / w), edge)
+
+    def _fit(self, pixels: Tensor) -> Tensor:
+        """Center crop what is too large and pad what is too small."""
+        (height, width), (h, w) = self.size, pixels.shape[-2:]
+        if h < height or w < width:
+            top, left = max(0, (height - h) // 2), max(0, (width - w) // 2)
+            pad = (left, max(0, width - w - left), top, max(0, height - h - top))
+            pixels = F.pad(pixels, pad, value=float(self.fill))
+            h, w = pixels.shape[-2:]
+        top, left = round((h - height) / 2), round((w - width) / 2)
+        return pixels[..., top : top + height, left : left + width]
