@@ -135,6 +135,8 @@ def publish(entry: WeightsEntry, staged: Path) -> None:
     """Stamp the files under ``staged`` and make them the stored folder of ``entry`` by one rename."""
     files = {}
     for path in sorted(p for p in staged.rglob("*") if p.is_file()):
+        if not path.is_symlink():
+            path.chmod(0o644)  # a shared cache is read by other users
         stat = path.stat()
         files[path.relative_to(staged).as_posix()] = (sha256_of(path), stat.st_size, stat.st_mtime_ns)
     _write_stamp(staged, Stamp(entry.fingerprint, files))

@@ -1,0 +1,79 @@
+"""Loading a text-only causal language model: from named weights, a local folder or the hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from vidcausal.errors import ConfigError, ModelError
+from vidcausal.models._hf_load import (
+    Checkpoint,
+    _check_source,
+    _dtype,
+    _guarded,
+    _load_model,
+    _placement,
+    checkpoint_digest,
+)
+from vidcausal.models.weights.resolver import resolve
+
+
+@dataclass(frozen=True)
+class LoadedText:
+    """A language model in memory. ``digest`` names its weights, whatever the dtype."""
+
+    name: str
+    model: Any
+    tokenizer: Any
+    digest: str
+
+
+def load_named(name: str, *, device: str, dtype: str, download: bool) -> LoadedText:
+    """The language model stored under the weights called ``name``.
+
+    Raises:
+        MissingWeightsError: not on this machine and ``download`` is off.
+    """
+    weights = resolve(name, download=download)
+    loaded = load_checkpoint(Checkpoint(str(weights.folder)), device=device, dtype=dtype)
+    return LoadedText(name, loaded.model, loaded.tokenizer, weights.digest)
+
+
+def load_checkpoint(checkpoint: Checkpoint, *, device: str, dtype: str) -> LoadedText:
+    """Tokenizer and causal language model of a folder or a hub id, from safetensors only.
+
+    Raises:
+        MissingWeightsError: not on this machine and not to be downloaded.
+        ForbiddenWeightsError: only pickles are there.
+        ModelError: not a causal language model, or it cannot be loaded.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    device = checked_device(device)
+    _check_source(checkpoint)
+    config = _guarded(checkpoint, lambda: AutoConfig.from_pretrained(checkpoint.where, **checkpoint.arguments()))
+    tokenizer = _guarded(checkpoint, lambda: AutoTokenizer.from_pretrained(checkpoint.where, **checkpoint.arguments()))
+    options = {"dtype": _dtype(dtype, device), "device_map": _placement(device)}
+    model = _guarded(checkpoint, _load_model, AutoModelForCausalLM, checkpoint, options)
+    commit = getattr(config, "_commit_hash", None)
+    return LoadedText(checkpoint.name, model, tokenizer, checkpoint_digest(checkpoint, commit))
+
+
+def checked_device(device: str) -> str:
+    """``device`` as torch names it; ``auto`` is cuda where there is one.
+
+    Raises:
+        ConfigError: no such device.
+        ModelError: a CUDA device was asked for and there is none.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise ConfigError(f"device must be cpu, cuda, cuda:N or auto, got {device!r}") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ModelError(f"device {device!r} was asked for and torch sees no CUDA device; use device=cpu")
+    return device
