@@ -17,7 +17,7 @@ from typing import Any
 from vidcausal.errors import ConfigError
 
 ALLOWED = ("vidcausal.", "torch.optim.")
-_KEYS = ("_target_", "_partial_")
+_KEYS = ("_target_", "_partial_", "_weights_")
 
 
 def locate(target: str, *, where: str = "config") -> Callable[..., Any]:
@@ -107,7 +107,7 @@ def instantiate(node: Mapping[str, Any], *, where: str = "config", **given: Any)
     """Call the target of a node with its arguments; nested nodes first. ``_partial_: true`` gives a partial.
 
     Args:
-        node: ``_target_`` and arguments, plain values.
+        node: ``_target_`` and arguments, plain values; ``_weights_`` (for lists of what a model needs) is passed over.
         where: name of the node for messages.
         given: arguments that code supplies; they win over the node's.
 

@@ -120,7 +120,7 @@ def write(
 
 
 def outcomes(result: RunResult, benchmark: Benchmark[Any]) -> dict[str, str]:
-    """The stage of each sample by id, see :data:`STAGES`; empty for a benchmark without right and wrong answers."""
+    """The stage of each sample by id, see :data:`STAGES`; without samples that are neither right nor wrong."""
     rows = {row["id"]: row for row in result.rows}
     by_id = {prediction.sample.id: prediction for prediction in result.predictions}
     media = _codes(MediaError)
@@ -133,9 +133,10 @@ def outcomes(result: RunResult, benchmark: Benchmark[Any]) -> dict[str, str]:
             stages[sample.id] = "decode" if error["code"] in media else "model"
             continue
         scores = benchmark.score([prediction], expected=1)
-        if "accuracy" not in scores.strict:
-            return {}
-        if scores.strict["accuracy"] > 0:
+        strict = scores.strict.get(sample.task, scores.strict)
+        if "accuracy" not in strict:
+            continue
+        if strict["accuracy"] > 0:
             stages[sample.id] = "right"
         else:
             stages[sample.id] = "parsing" if scores.unparsed else _blame(sample, row)

@@ -27,7 +27,7 @@ from vidcausal.errors import DecodeError, MissingDependencyError, OutputError, V
 from vidcausal.evaluation.run_folder import RunFolder
 from vidcausal.parsing import parse_order
 from vidcausal.protocols import Benchmark, Strategy
-from vidcausal.types import Prediction, Reply, Sample, Scores
+from vidcausal.types import Prediction, Reply, Sample, Scores, Span
 
 if TYPE_CHECKING:
     from vidcausal.types import SpeechLine
@@ -269,8 +269,15 @@ def _question(sample: Sample[Any]) -> dict[str, Any]:
         "goal": sample.goal,
         "videos": list(sample.media.videos),
         "options": list(sample.options),
-        "target": sample.target,
+        "target": _target(sample.target),
     }
+
+
+def _target(target: Any) -> Any:
+    """Spans as ``[start, end]``, everything else as it is."""
+    if isinstance(target, Span):
+        return [target.start, target.end]
+    return [_target(item) for item in target] if isinstance(target, (tuple, list)) else target
 
 
 def plain(value: Any) -> Any:

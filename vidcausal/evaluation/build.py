@@ -1,0 +1,207 @@
+"""From names to objects: models, reasoners, strategies, benchmarks, frame policies; and what tells two runs apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from vidcausal.cache import DiskCache
+from vidcausal.config.instantiate import check, instantiate, locate, parameters
+from vidcausal.config.presets import available, load_preset
+from vidcausal.errors import ConfigError, UnknownNameError
+from vidcausal.protocols import Benchmark, Recognizer, Strategy
+
+if TYPE_CHECKING:
+    from vidcausal.types import SpeechLine
+    from vidcausal.video.audio import Waveform
+    from vidcausal.video.sampling import SamplingPolicy
+
+DEFAULT_MODEL = "embedded"
+HF, OPENAI = "hf:", "openai:"
+_HF_BUILDER = "vidcausal.models.hf_chat.hf_chat"
+_REMOTE_BUILDER = "vidcausal.models.remote.remote_chat"
+_LANGUAGE_BUILDER = "vidcausal.models.language.language_model"
+
+
+def model_node(name: str, *, text_only: bool = False) -> dict[str, Any]:
+    """``_target_`` and arguments of a model by name.
+
+    Args:
+        name: a preset of ``configs/model``, ``hf:ORG/NAME``, ``hf:/folder`` or ``openai:http://host/v1#model``.
+        text_only: for ``hf:``, a language model instead of a video model.
+
+    Raises:
+        UnknownNameError: no such preset.
+        ConfigError: nothing, or no model, after the prefix.
+    """
+    if name.startswith(HF):
+        source = name.removeprefix(HF)
+        if not source:
+            raise ConfigError("hf: needs a hub id or a folder, for example hf:Qwen/Qwen2.5-VL-3B-Instruct")
+        return {"_target_": _LANGUAGE_BUILDER if text_only else _HF_BUILDER, "source": source}
+    if name.startswith(OPENAI):
+        url, _, served = name.removeprefix(OPENAI).partition("#")
+        if not url.startswith(("http://", "https://")) or not served:
+            raise ConfigError(f"write openai:http://HOST:PORT/v1#MODEL, got {name!r}")
+        return {"_target_": _REMOTE_BUILDER, "url": url, "model": served}
+    if name not in available("model"):
+        raise UnknownNameError("model", name, available("model"))
+    return load_preset("model", name)
+
+
+def create_model(
+    name: str = DEFAULT_MODEL, *, device: str = "cpu", dtype: str = "auto", download: bool = False, **overrides: Any
+) -> Any:
+    """A model by name, its weights found and verified.
+
+    Args:
+        name: what ``vidcausal models`` lists, ``hf:ORG/NAME``, ``hf:/folder`` or ``openai:http://host/v1#model``.
+        device: ``cpu``, ``cuda``, ``cuda:1``; ``auto`` takes a GPU where there is one.
+        dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+        download: fetch weights that are not on this machine; without it nothing reaches the network.
+        overrides: arguments of the model's builder in place of the preset's.
+
+    Raises:
+        UnknownNameError: no such model; the nearest names are offered.
+        ConfigError: an argument that the builder does not take.
+        MissingWeightsError: the weights are not here; the message has the line that gets them.
+    """
+    return build_model(model_node(name) | overrides, device=device, dtype=dtype, download=download)
+
+
+def create_reasoner(name: str, *, device: str = "cpu", dtype: str = "auto", download: bool = False) -> Any:
+    """A model that reasons over text, by name; ``hf:`` means a language model here."""
+    return build_model(model_node(name, text_only=True), device=device, dtype=dtype, download=download)
+
+
+def build_model(node: Mapping[str, Any], *, device: str, dtype: str, download: bool) -> Any:
+    """The model of a node; ``device``, ``dtype`` and ``download`` go to builders that take them."""
+    given = {"device": chosen_device(device), "dtype": dtype, "download": download}
+    known = parameters(locate(node.get("_target_", ""), where="model"))
+    return instantiate(node, where="model", **{k: v for k, v in given.items() if k in known and k not in node})
+
+
+def create_strategy(
+    name: str = "direct",
+    *,
+    model: Any = None,
+    reasoner: Any = None,
+    device: str = "cpu",
+    dtype: str = "auto",
+    download: bool = False,
+    cache: DiskCache | None = None,
+    **overrides: Any,
+) -> Strategy:
+    """A strategy by name over a model.
+
+    Args:
+        name: what ``vidcausal strategies`` lists.
+        model: a model or its name; None is the embedded one.
+        reasoner: a model or its name that reasons over the records; None leaves it to the strategy.
+        device: for models given by name.
+        dtype: for models given by name.
+        download: for models given by name.
+        cache: keep recognized records here.
+        overrides: arguments of the strategy in place of the preset's.
+
+    Raises:
+        UnknownNameError: no such strategy or model.
+        ConfigError: an argument, or a reasoner, that the strategy does not take.
+    """
+    if name not in available("strategy"):
+        raise UnknownNameError("strategy", name, available("strategy"))
+    node = load_preset("strategy", name) | overrides
+    settings: dict[str, Any] = {"device": device, "dtype": dtype, "download": download}
+    if model is None or isinstance(model, str):
+        model = create_model(model or DEFAULT_MODEL, **settings)
+    if isinstance(reasoner, str):
+        reasoner = create_reasoner(reasoner, **settings)
+    return build_strategy(node, model=model, reasoner=reasoner, cache=cache)
+
+
+def build_strategy(
+    node: Mapping[str, Any], *, model: Any, reasoner: Any = None, cache: DiskCache | None = None
+) -> Strategy:
+    """The strategy of a node; a recognizer with a fingerprint is wrapped so that it remembers."""
+    given: dict[str, Any] = {"model": remembering(model, cache)}
+    if reasoner is not None:
+        given["reasoner"] = reasoner
+    check(node, where="strategy", given=tuple(given))
+    strategy: Strategy = instantiate(node, where="strategy", **given)
+    return strategy
+
+
+def remembering(model: Any, cache: DiskCache | None) -> Any:
+    """``model`` with its recognition kept in ``cache``, where it recognizes."""
+    if cache is None or not isinstance(model, Recognizer):
+        return model
+    from vidcausal.models.cached import CachedRecognizer
+
+    return model if isinstance(model, CachedRecognizer) else CachedRecognizer(model, cache)
+
+
+def create_benchmark(name: str, **arguments: Any) -> Benchmark[Any]:
+    """A benchmark by name; ``annotations``, ``data_dir`` and what else it takes, over its preset.
+
+    Raises:
+        UnknownNameError: no such benchmark.
+        ConfigError: an argument it does not take.
+    """
+    if name not in available("benchmark"):
+        raise UnknownNameError("benchmark", name, available("benchmark"))
+    given = {key: value for key, value in arguments.items() if value is not None}
+    benchmark: Benchmark[Any] = instantiate(load_preset("benchmark", name) | given, where="benchmark")
+    return benchmark
+
+
+def create_policy(frames: str | SamplingPolicy) -> SamplingPolicy:
+    """A frame policy: a preset of ``configs/frames`` by name, or the policy itself.
+
+    Raises:
+        UnknownNameError: no such preset.
+    """
+    if not isinstance(frames, str):
+        return frames
+    if frames not in available("frames"):
+        raise UnknownNameError("frames preset", frames, available("frames"))
+    policy: SamplingPolicy = instantiate(load_preset("frames", frames), where="frames")
+    return policy
+
+
+def create_transcriber(
+    speech: str | Callable[[Waveform], Sequence[SpeechLine]] | None, *, device: str = "cpu", download: bool = False
+) -> Callable[[Waveform], Sequence[SpeechLine]] | None:
+    """What turns sound into lines: weights by name, a callable as it is, None for no speech."""
+    if not isinstance(speech, str):
+        return speech
+    from vidcausal.models.speech import transcriber
+
+    return transcriber(speech, device=chosen_device(device), download=download)
+
+
+def chosen_device(device: str) -> str:
+    """``auto`` as ``cuda`` where torch sees a GPU, else ``cpu``; anything else as it is."""
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def describe(thing: Any, depth: int = 2) -> Any:
+    """Plain values that tell two objects apart: class, name, fingerprint and public settings."""
+    if thing is None or isinstance(thing, (str, int, float, bool)):
+        return thing
+    if isinstance(thing, (list, tuple)):
+        return [describe(item, depth - 1) for item in thing] if depth else str(len(thing))
+    if isinstance(thing, Mapping):
+        return {str(key): describe(value, depth - 1) for key, value in thing.items()} if depth else str(len(thing))
+    kind = type(thing)
+    seen: dict[str, Any] = {"class": f"{kind.__module__}.{kind.__qualname__}"}
+    for key in ("name", "fingerprint", "key"):
+        if isinstance(value := getattr(thing, key, None), str):
+            seen[key] = value
+    if depth and "fingerprint" not in seen and "key" not in seen:
+        public = {key: value for key, value in getattr(thing, "__dict__", {}).items() if not key.startswith("_")}
+        seen |= {key: describe(value, depth - 1) for key, value in public.items() if not callable(value)}
+    return seen
