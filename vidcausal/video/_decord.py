@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vidcausal.errors import DecodeError, DecoderCrashError, DecodeTimeoutError, ForbiddenMediaError
+from vidcausal.errors import DecodeError, DecoderCrashError, DecodeTimeoutError
 from vidcausal.video.request import RawFrames, ReadRequest
 
 _CHILD = Path(__file__).with_name("_decord_child.py")
@@ -50,12 +50,11 @@ def read_frames(request: ReadRequest) -> RawFrames:
     Raises:
         DecodeTimeoutError: decord did not answer in time.
         DecoderCrashError: the child process died.
-        DecodeError: decord refused the file, or counts its frames differently.
-        ForbiddenMediaError: a container that decord is known to read wrongly.
+        DecodeError: decord cannot read the file, counts its frames differently, or is known to read it wrongly.
     """
     info = request.info
     if any(name in info.container.split(",") for name in _REFUSED):
-        raise ForbiddenMediaError(f"{info.path}: decord loses frames of {info.container} files; use the backend pyav")
+        raise DecodeError(f"{info.path}: decord loses frames of {info.container} files; use the backend pyav")
     deadline = request.deadline_seconds
     if deadline is None:
         deadline = 20.0 + 0.5 * info.duration + 0.1 * len(request.indices)

@@ -398,9 +398,9 @@ class _Files:
         """The size several files of different shapes are fitted into; None where the reader's own rule is enough."""
         if len(self._videos) == 1 or isinstance(self._size, tuple):
             return None
-        first = self._infos[0]
-        scale = 1.0 if self._size is None else self._size / min(first.height, first.width)
-        return max(1, round(first.height * scale)), max(1, round(first.width * scale))
+        from vidcausal.video.decode import output_size
+
+        return output_size(self._infos[0], self._size)
 
     def _describe(self, frames: FrameBatch, seconds: float) -> dict[str, Any]:
         fallbacks = [str(video.cpu_fallback) for video in self._videos if video.cpu_fallback]
