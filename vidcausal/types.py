@@ -139,10 +139,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Recognition:
-    """What a recognizer found: records, and the model calls that led to them."""
+    """What a recognizer found: records, the model calls that led to them, and what had to be corrected on the way."""
 
     records: tuple[EventRecord, ...]
     steps: tuple[Step, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
