@@ -60,6 +60,10 @@ class MultiHeadAttention(nn.Module):
         self.dropout = dropout
         self.q_proj, self.k_proj, self.v_proj, self.output_proj = q_proj, k_proj, v_proj, output_proj
 
+    def extra_repr(self) -> str:
+        """Settings that no submodule shows."""
+        return f"num_heads={self.num_heads}, num_kv_heads={self.num_kv_heads}"
+
     def queries(self, x: Tensor) -> Tensor:
         """``[b, q, d_q] -> [b, h, q, e]``."""
         return self._split(self.q_proj(x), self.num_heads)

@@ -33,7 +33,12 @@ class FeedForward(nn.Module):
         self.gate = nn.Linear(input_dim, hidden_dim, bias=bias) if activation == "swiglu" else None
         self.up = nn.Linear(input_dim, hidden_dim, bias=bias)
         self.down = nn.Linear(hidden_dim, output_dim, bias=bias)
+        self.activation = activation
         self._activation = F.silu if activation == "swiglu" else _ACTIVATIONS[activation]
+
+    def extra_repr(self) -> str:
+        """Settings that no submodule shows."""
+        return f"activation={self.activation}"
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., d_in] -> [..., d_out]``."""

@@ -6,7 +6,7 @@ Letters: b batch, t frames, p patches a frame, d_v vision width, q tokens, d lan
 from __future__ import annotations
 
 import abc
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +54,8 @@ class Projector(nn.Module, abc.ABC):
             raise ValueError(f"widths must be positive, got {vision_dim=} and {output_dim=}")
         self.vision_dim = vision_dim
         self.output_dim = output_dim
+        self.spec: dict[str, Any] | None = None
+        """``kind`` and sizes that build the same projector again; set by :func:`build_projector`."""
 
     def tokens_per_frame(self, patches_per_frame: int) -> int | None:
         """Tokens a frame of ``patches_per_frame`` features has of its own, None for a pool over the whole video."""

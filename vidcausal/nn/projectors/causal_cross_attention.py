@@ -110,6 +110,11 @@ class CausalCrossAttentionProjector(Projector):
         nn.init.normal_(self.query, std=0.02)
         init_weights(self)
 
+    def extra_repr(self) -> str:
+        """Settings that no submodule shows."""
+        settings = {"rounding": self.rounding, "causal": self.causal, "residual": self.residual}
+        return ", ".join([f"num_queries={self.num_queries}", *(f"{key}={value}" for key, value in settings.items())])
+
     def num_tokens(self, num_frames: int, patches_per_frame: int) -> int:
         """Always the size of the pool."""
         return self.num_queries

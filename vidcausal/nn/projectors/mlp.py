@@ -39,6 +39,10 @@ class MLPProjector(Projector):
         self.mlp = FeedForward(vision_dim, intermediate_dim or output_dim, output_dim, activation=activation)
         init_weights(self)
 
+    def extra_repr(self) -> str:
+        """Settings that no submodule shows."""
+        return f"pool={self.pool}"
+
     def tokens_per_frame(self, patches_per_frame: int) -> int:
         """One a patch, or one a window of patches."""
         return patches_per_frame if self.pool == 1 else math.ceil(self._side(patches_per_frame) / self.pool) ** 2

@@ -111,6 +111,10 @@ class PerFrameCausalProjector(Projector):
         nn.init.normal_(self.query, std=0.02)
         init_weights(self)
 
+    def extra_repr(self) -> str:
+        """Settings that no submodule shows."""
+        return f"num_queries={self.num_queries}, window={self.window}"
+
     def tokens_per_frame(self, patches_per_frame: int) -> int:
         """As many as queries, whatever the number of patches."""
         return self.num_queries

@@ -58,6 +58,10 @@ class ResamplerProjector(Projector):
         nn.init.normal_(self.latents, std=0.02)
         init_weights(self)
 
+    def extra_repr(self) -> str:
+        """Settings that no submodule shows."""
+        return f"num_queries={self.num_queries}"
+
     def tokens_per_frame(self, patches_per_frame: int) -> int:
         """As many as latents."""
         return self.num_queries

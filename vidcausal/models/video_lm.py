@@ -1,0 +1,357 @@
+"""``VideoLM = encoder + projector + language model``, each a part that takes parts.
+
+The video stands at the beginning of the user's turn. Its tokens are encoded and prefilled once and shared by every
+prompt about the same frames.
+
+Letters: t frames, p patches, q video tokens, s tokens of a prompt, d width of the language model, v vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from vidcausal.cache import digest
+from vidcausal.errors import ModelError
+from vidcausal.models._prefix import Prefix, PrefixStore, fork
+from vidcausal.models.encoders import VisionEncoder
+from vidcausal.nn.fusion.splice import splice
+from vidcausal.nn.projectors.base import ProjectedTokens, Projector
+from vidcausal.types import OptionScore
+from vidcausal.video.frames import FrameBatch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LOG = logging.getLogger(__name__)
+
+VIDEO_TOKEN = -200
+"""Stands for one projected feature in a row of token ids; no tokenizer gives a negative id."""
+# Where a configuration came from, not what it is.
+_PROVENANCE = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
+_MARK = "<|vidcausal-video|>"
+
+
+class VideoLM(nn.Module):
+    """A video language model: :class:`~vidcausal.protocols.VideoChat` and :class:`~vidcausal.protocols.Scoring`.
+
+    Args:
+        encoder: frames to patch features.
+        projector: patch features to tokens of the language model.
+        language: a causal language model of transformers.
+        tokenizer: its tokenizer; the chat template, where there is one, lays the prompt out.
+        name: shown in reports.
+        time_format: text before each frame's tokens, filled with its time in seconds, where the projector keeps tokens
+            a frame; empty for none. A pool over the whole video has no place for it.
+        max_prefixes: videos whose prefilled prefix is kept on the device; 0 for none.
+        random_parts: which of the parts have random weights.
+    """
+
+    def __init__(
+        self,
+        encoder: VisionEncoder,
+        projector: Projector,
+        language: Any,
+        tokenizer: Any,
+        *,
+        name: str = "video-lm",
+        time_format: str = "{:.1f}s: ",
+        max_prefixes: int = 2,
+        random_parts: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        width = int(language.get_input_embeddings().weight.shape[1])
+        if projector.vision_dim != encoder.dim or projector.output_dim != width:
+            raise ModelError(
+                f"the projector goes from {projector.vision_dim} to {projector.output_dim}, but the encoder gives "
+                f"{encoder.dim} and the language model reads {width}; build it with these widths"
+            )
+        self.encoder, self.projector, self.language, self.tokenizer = encoder, projector, language, tokenizer
+        self.name, self.time_format, self.random_parts = name, time_format, tuple(random_parts)
+        self.prefixes = PrefixStore(max_prefixes)
+        self._warned = False
+        self._hash: tuple[int, str] | None = None
+        # One model, one user at a time: a key-value cache in use must not be shared by threads.
+        self._lock = threading.Lock()
+
+    # ---- what others ask for -------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def chat(self, prompt: str, frames: FrameBatch | None = None, *, max_new_tokens: int = 512) -> str:
+        """Greedy reply to ``prompt`` about ``frames``.
+
+        Raises:
+            ModelError: video, prompt and reply do not fit into the context.
+        """
+        self._warn_once()
+        with self._lock:
+            logits, cache = self._read(prompt, frames, reserve=max_new_tokens)
+            stop, reply = self._stop_ids(), list[int]()
+            while len(reply) < max_new_tokens:
+                token = int(logits.argmax())
+                if token in stop:
+                    break
+                reply.append(token)
+                if len(reply) < max_new_tokens:
+                    logits = self._continue([token], cache)[-1]
+        return str(self.tokenizer.decode(reply, skip_special_tokens=True)).strip()
+
+    @torch.no_grad()
+    def score_options(self, prompt: str, options: Sequence[str], frames: FrameBatch | None = None) -> list[OptionScore]:
+        """Log-likelihood of each option's text as the reply to ``prompt``; video and prompt are read once for all.
+
+        Raises:
+            ModelError: an option has no tokens, or it all does not fit into the context.
+        """
+        self._warn_once()
+        tokens = [self._ids(option) for option in options]
+        if empty := [option for option, ids in zip(options, tokens, strict=True) if not ids]:
+            raise ModelError(f"cannot score the empty option {empty[0]!r}; give every option some text")
+        if not tokens:
+            return []
+        with self._lock:
+            first, cache = self._read(prompt, frames, reserve=max(map(len, tokens)))
+            return [OptionScore(self._log_likelihood(ids, first, cache), len(ids)) for ids in tokens]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of settings and of every weight; read once and again after weights changed (about a second a GB)."""
+        version = hash(tuple((value.data_ptr(), value._version) for value in self.state_dict(keep_vars=True).values()))
+        if self._hash is None or self._hash[0] != version:
+            self._hash = (version, self._weights_hash())
+        language = {key: value for key, value in self.language.config.to_dict().items() if key not in _PROVENANCE}
+        settings = f"{self.encoder.preprocessing} {self.encoder.tower!r} {self.projector!r} {sorted(language.items())}"
+        return digest("video-lm", self._hash[1], settings, self.time_format, str(self.tokenizer.chat_template))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write weights as safetensors and settings as JSON; :meth:`from_pretrained` reads them."""
+        from vidcausal.models._video_lm_files import save
+
+        save(self, folder)
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, *, device: str = "cpu", dtype: str = "auto", max_prefixes: int = 2
+    ) -> VideoLM:
+        """What :meth:`save_pretrained` wrote.
+
+        Raises:
+            MissingWeightsError: something is not there.
+            WeightsError: the tensors do not fit.
+        """
+        from vidcausal.models._video_lm_files import load
+
+        return load(folder, device=device, dtype=dtype, max_prefixes=max_prefixes)
+
+    # ---- video to tokens -----------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def encode_video(self, frames: FrameBatch) -> ProjectedTokens:
+        """Tokens of one video, ``[1, q, d]``; frames are encoded in batches and absorbed, features are not kept."""
+        stream, parts, start = self.projector.stream(len(frames)), list[ProjectedTokens](), 0
+        for features in self.encoder.batches(frames):
+            times = frames.pts_seconds[start : start + len(features)].to(features.device)
+            parts.append(stream.absorb(features[None].to(next(self.projector.parameters()).dtype), times[None]))
+            start += len(features)
+        return ProjectedTokens(
+            torch.cat([part.tokens for part in parts], dim=1), torch.cat([part.frame_index for part in parts], dim=1)
+        )
+
+    def video_ids(self, frames: FrameBatch) -> list[int]:
+        """Token ids of the video: :data:`VIDEO_TOKEN` for each projected feature, times as text where they belong."""
+        patches = self.encoder.num_patches
+        each = self.projector.tokens_per_frame(patches)
+        if each is None:
+            return [VIDEO_TOKEN] * self.projector.num_tokens(len(frames), patches)
+        ids: list[int] = []
+        for seconds in frames.pts_seconds.tolist():
+            ids += (self._ids(self.time_format.format(seconds)) if self.time_format else []) + [VIDEO_TOKEN] * each
+        return ids
+
+    def lay_out(self, prompt: str, frames: FrameBatch | None = None) -> tuple[list[int], list[int]]:
+        """Token ids before the prompt's own text, with the video's, and those from it on."""
+        has_template = bool(getattr(self.tokenizer, "chat_template", None))
+        # Without a template the model continues a text, which begins as the tokenizer begins texts.
+        first = self.tokenizer.bos_token_id
+        start = [first] if not has_template and first is not None else []
+        if frames is None:
+            return [], start + self._ids(self._rendered(prompt) if has_template else f"{prompt}\n")
+        # The mark comes before the prompt, so what is found first is ours, whatever the prompt contains.
+        text = self._rendered(f"{_MARK}\n{prompt}") if has_template else f"{_MARK}\n{prompt}\n"
+        head, _, tail = text.partition(_MARK)
+        return start + self._ids(head) + self.video_ids(frames), self._ids(tail)
+
+    def embed(self, ids: Sequence[int], features: Tensor | None = None) -> Tensor:
+        """Embeddings ``[1, s, d]`` of token ids, features ``[1, q, d]`` in the places of :data:`VIDEO_TOKEN`."""
+        table = self.language.get_input_embeddings()
+        row = torch.tensor([list(ids)], device=table.weight.device)
+        embeddings: Tensor = table(row.clamp(min=0))
+        return embeddings if features is None else splice(row, embeddings, features.to(embeddings), VIDEO_TOKEN)
+
+    # ---- the language model --------------------------------------------------------------------------------------
+
+    def _read(self, prompt: str, frames: FrameBatch | None, *, reserve: int) -> tuple[Tensor, Any]:
+        """Logits ``[v]`` of the first token of a reply, and the cache to continue."""
+        if frames is None:
+            _, ids = self.lay_out(prompt)
+            self._check_fits(0, len(ids), reserve)
+            cache = None
+        else:
+            before, ids = self.lay_out(prompt, frames)
+            self._check_fits(len(before), len(ids), reserve)
+            cache = fork(self._prefix(before, frames).cache)
+        output = self.language(inputs_embeds=self.embed(ids), past_key_values=cache, use_cache=True, logits_to_keep=1)
+        return output.logits[0, -1].float(), output.past_key_values
+
+    def _prefix(self, ids: list[int], frames: FrameBatch) -> Prefix:
+        if not self.training and (kept := self.prefixes.get(frames)) is not None:
+            return kept
+        embeddings = self.embed(ids, self.encode_video(frames).tokens)
+        output = self.language(inputs_embeds=embeddings, use_cache=True, logits_to_keep=1)
+        prefix = Prefix(output.past_key_values, len(ids))
+        if not self.training:
+            self.prefixes.put(frames, prefix)
+        return prefix
+
+    def _continue(self, ids: Sequence[int], cache: Any) -> Tensor:
+        """Logits ``[s, v]`` after each of ``ids``; ``cache`` grows."""
+        logits = self.language(inputs_embeds=self.embed(ids), past_key_values=cache, use_cache=True).logits
+        return logits[0].float()  # type: ignore[no-any-return]
+
+    def _log_likelihood(self, ids: list[int], first: Tensor, cache: Any) -> float:
+        rows = first[None]
+        if len(ids) > 1:
+            rows = torch.cat([rows, self._continue(ids[:-1], fork(cache))])
+        wanted = torch.tensor(ids, device=rows.device)
+        return float(rows.log_softmax(-1).gather(1, wanted[:, None]).sum())
+
+    def _check_fits(self, video: int, text: int, reserve: int) -> None:
+        room = int(getattr(self.language.config, "max_position_embeddings", 0) or 1 << 62)
+        if video + text + reserve > room:
+            raise ModelError(
+                f"{self.name} reads {room} tokens, needed are {video} up to the end of the video, {text} of "
+                f"the prompt and {reserve} for the reply; use fewer frames, a shorter prompt or fewer new tokens"
+            )
+
+    def _stop_ids(self) -> set[int]:
+        own = getattr(self.language.generation_config, "eos_token_id", None)
+        ends = list(own) if isinstance(own, list | tuple) else [own]
+        return {int(end) for end in (*ends, self.tokenizer.eos_token_id) if end is not None}
+
+    # ---- text ----------------------------------------------------------------------------------------------------
+
+    def _rendered(self, content: str) -> str:
+        """The chat template with ``content`` as the user's turn, up to where the assistant begins."""
+        # enable_thinking: thinking models are asked for the answer itself; other templates ignore it.
+        text = self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False, enable_thinking=False
+        )
+        return str(text)
+
+    def _ids(self, text: str) -> list[int]:
+        """Token ids of a piece of text, nothing added."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
+        return ids
+
+    # ---- state ---------------------------------------------------------------------------------------------------
+
+    def train(self, mode: bool = True) -> VideoLM:
+        """As for every module; kept prefixes belong to other weights and are forgotten."""
+        self.prefixes.clear()
+        return super().train(mode)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        self.prefixes.clear()
+        return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As for every module; kept prefixes belong to other weights and are forgotten."""
+        self.prefixes.clear()
+        return super().load_state_dict(*args, **kwargs)
+
+    def _weights_hash(self) -> str:
+        h = hashlib.sha256()
+        for name, value in self._tensors():
+            h.update(f"{name}\0{value.dtype}\0{list(value.shape)}\0".encode())
+            h.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return h.hexdigest()
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        return iter(sorted(self.state_dict().items()))
+
+    def _warn_once(self) -> None:
+        if "projector" in self.random_parts and not self._warned:
+            self._warned = True
+            _LOG.warning(
+                "%s: the projector is untrained (random weights), so replies mean nothing; they only show that the "
+                "parts work together",
+                self.name,
+            )
+
+
+def video_lm(
+    encoder: VisionEncoder | Mapping[str, Any],
+    projector: Projector | Mapping[str, Any],
+    language: str | Mapping[str, Any],
+    *,
+    tokenizer: str | None = None,
+    projector_weights: str | None = None,
+    name: str = "video-lm",
+    time_format: str = "{:.1f}s: ",
+    max_prefixes: int = 2,
+    device: str = "cpu",
+    dtype: str = "auto",
+    download: bool = False,
+    seed: int = 0,
+) -> VideoLM:
+    """Build a :class:`VideoLM` from parts or from what describes them.
+
+    Args:
+        encoder: an encoder, or the arguments of :func:`vidcausal.models.encoders.encoder`.
+        projector: a projector, or ``kind`` and sizes for :func:`vidcausal.nn.projectors.build_projector`; the widths
+            are filled in.
+        language: weights name of ``vidcausal models``, local folder or hub id, or the dict of a ``config.json`` for
+            random weights.
+        tokenizer: local folder or hub id; None for the language model's own, or for one token a byte when its weights
+            are random.
+        projector_weights: a ``.safetensors`` file with the projector's state; None leaves it untrained.
+        name: shown in reports.
+        time_format: see :class:`VideoLM`.
+        max_prefixes: see :class:`VideoLM`.
+        device: where everything runs.
+        dtype: ``auto`` (float32 on a CPU, bfloat16 on CUDA), ``float32``, ``bfloat16`` or ``float16``.
+        download: fetch what is not on this machine.
+        seed: of random weights; the global random state is left alone.
+
+    Raises:
+        ConfigError: a description that cannot be built.
+        MissingWeightsError: weights that are not on this machine; the message says how to get them.
+    """
+    from vidcausal.models import _video_lm_parts as parts
+
+    place, kind = parts.placement(device, dtype)
+    vision = parts.encoder_part(encoder, place, kind, download=download, seed=seed)
+    model, words, random_language = parts.language_part(
+        language, tokenizer, place, kind, download=download, seed=seed + 1
+    )
+    width = int(model.get_input_embeddings().weight.shape[1])
+    bridge, random_projector = parts.projector_part(
+        projector, vision.dim, width, projector_weights, place, kind, seed=seed + 2
+    )
+    random = {"encoder": vision.random_weights, "projector": random_projector, "language": random_language}
+    return VideoLM(
+        vision,
+        bridge,
+        model,
+        words,
+        name=name,
+        time_format=time_format,
+        max_prefixes=max_prefixes,
+        random_parts=[part for part, is_random in random.items() if is_random],
+    ).eval()
