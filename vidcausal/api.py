@@ -372,7 +372,7 @@ def evaluate(
         progress=progress,
         on_open=lambda folder: save(folder, runner.plain(described), overrides),
     )
-    used = getattr(strategy, "model", None)
+    used = build.model_of(strategy)
     names = {
         "title": f"{benchmark.name}: {strategy.name}",
         "benchmark": benchmark.name,

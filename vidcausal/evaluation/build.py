@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidcausal.cache import DiskCache
@@ -43,7 +44,7 @@ def model_node(name: str, *, text_only: bool = False) -> dict[str, Any]:
         url, _, served = name.removeprefix(OPENAI).partition("#")
         if not url.startswith(("http://", "https://")) or not served:
             raise ConfigError(f"write openai:http://HOST:PORT/v1#MODEL, got {name!r}")
-        return {"_target_": _REMOTE_BUILDER, "url": url, "model": served}
+        return {"_target_": _REMOTE_BUILDER, "base_url": url, "model": served}
     if name not in available("model"):
         raise UnknownNameError("model", name, available("model"))
     return load_preset("model", name)
@@ -189,19 +190,36 @@ def chosen_device(device: str) -> str:
 
 
 def describe(thing: Any, depth: int = 2) -> Any:
-    """Plain values that tell two objects apart: class, name, fingerprint and public settings."""
+    """Plain values that tell two objects apart: class, name, fingerprint and settings.
+
+    Of what an object keeps to itself only plain settings and parts with a fingerprint are looked at, not what it
+    has loaded or counted.
+    """
     if thing is None or isinstance(thing, (str, int, float, bool)):
         return thing
+    if isinstance(thing, Path):
+        return str(thing)
     if isinstance(thing, (list, tuple)):
-        return [describe(item, depth - 1) for item in thing] if depth else str(len(thing))
-    if isinstance(thing, Mapping):
-        return {str(key): describe(value, depth - 1) for key, value in thing.items()} if depth else str(len(thing))
+        return [describe(item, depth) for item in thing]
     kind = type(thing)
     seen: dict[str, Any] = {"class": f"{kind.__module__}.{kind.__qualname__}"}
     for key in ("name", "fingerprint", "key"):
         if isinstance(value := getattr(thing, key, None), str):
             seen[key] = value
     if depth and "fingerprint" not in seen and "key" not in seen:
-        public = {key: value for key, value in getattr(thing, "__dict__", {}).items() if not key.startswith("_")}
-        seen |= {key: describe(value, depth - 1) for key, value in public.items() if not callable(value)}
+        inside = getattr(thing, "__dict__", {})
+        seen |= {key.lstrip("_"): describe(value, depth - 1) for key, value in inside.items() if _is_setting(value)}
     return seen
+
+
+def _is_setting(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_setting, value))
+    plain = value is None or isinstance(value, (str, int, float, bool, Path))
+    return plain or any(isinstance(getattr(value, key, None), str) for key in ("fingerprint", "key", "name"))
+
+
+def model_of(strategy: Strategy) -> Any:
+    """The model that a strategy looks at videos with, where it keeps one; else None."""
+    inside = getattr(strategy, "__dict__", {})
+    return next((inside[key] for key in ("model", "_model", "recognizer", "_recognizer") if key in inside), None)

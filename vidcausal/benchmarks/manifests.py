@@ -1,0 +1,135 @@
+"""Is the data what it should be? A folder against ``data_manifests/<benchmark>.yaml``: hashes, sizes, counts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from vidcausal.errors import DataError, UnknownNameError
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class FileCheck:
+    """What was found for one entry of a manifest."""
+
+    path: str
+    status: Literal["ok", "missing", "absent", "differs", "unchecked"]
+    """``absent``: not there and not required. ``unchecked``: there, but the manifest has nothing to compare with."""
+    detail: str
+
+    def to_json(self) -> dict[str, str]:
+        """Plain dict."""
+        return asdict(self)
+
+
+def manifest_dir() -> Path:
+    """The folder of the manifests, in an installed package or in the source tree."""
+    inside = _PACKAGE / "_data_manifests"
+    return inside if inside.is_dir() else _PACKAGE.parent / "data_manifests"
+
+
+def available() -> list[str]:
+    """Names of the benchmarks that have a manifest."""
+    return sorted(path.stem for path in manifest_dir().glob("*.yaml"))
+
+
+def load_manifest(benchmark: str) -> dict[str, Any]:
+    """The manifest of a benchmark.
+
+    Raises:
+        UnknownNameError: it has none.
+        DataError: the file is not a YAML mapping with ``files``.
+    """
+    import yaml
+
+    if benchmark not in available():
+        raise UnknownNameError("data manifest", benchmark, available())
+    path = manifest_dir() / f"{benchmark}.yaml"
+    manifest = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), list):
+        raise DataError(f"{path} must be a mapping with a list of files")
+    return manifest
+
+
+def check(benchmark: str, data_dir: Path) -> list[FileCheck]:
+    """Every entry of the benchmark's manifest against a folder.
+
+    A path is looked up in ``data_dir`` and in ``data_dir/<benchmark>``.
+
+    Raises:
+        UnknownNameError: no manifest of that name.
+        DataError: ``data_dir`` is not a folder, or not one file of the manifest is in it.
+    """
+    manifest = load_manifest(benchmark)
+    if not data_dir.is_dir():
+        raise DataError(f"{data_dir} is not a folder; give the folder that holds the benchmark's files")
+    checks = [_check(entry, data_dir, benchmark) for entry in manifest["files"]]
+    if all(found.status in ("missing", "absent") for found in checks):
+        wanted = ", ".join(str(entry["path"]) for entry in manifest["files"])
+        raise DataError(f"none of the files of {benchmark} is in {data_dir}; they are: {wanted}")
+    return checks
+
+
+def _check(entry: Mapping[str, Any], data_dir: Path, benchmark: str) -> FileCheck:
+    name = str(entry["path"])
+    places = [data_dir / name, data_dir / benchmark / name]
+    path = next((place for place in places if place.exists()), None)
+    if path is None:
+        required = entry.get("required", True)
+        origin = str(entry.get("origin") or entry.get("about") or "")
+        return FileCheck(name, "missing" if required else "absent", origin)
+    wrong: list[str] = []
+    right: list[str] = []
+    for what, expected, found in _facts(entry, path):
+        fact = f"{what} {found}" if what != "sha256" else f"sha256 {str(found)[:12]}…"
+        (right if found == expected else wrong).append(fact if found == expected else f"{fact}, expected {expected}")
+    if wrong:
+        return FileCheck(name, "differs", "; ".join(wrong))
+    return FileCheck(name, "ok" if right else "unchecked", "; ".join(right) or f"{path} is there; nothing to compare")
+
+
+def _facts(entry: Mapping[str, Any], path: Path) -> list[tuple[str, Any, Any]]:
+    facts: list[tuple[str, Any, Any]] = []
+    if path.is_dir():
+        files = [file for file in path.rglob("*") if file.is_file()]
+        measured: dict[str, Any] = {"count": len(files), "bytes": sum(file.stat().st_size for file in files)}
+    else:
+        measured = {"bytes": path.stat().st_size}
+        if "sha256" in entry:
+            measured["sha256"] = _sha256(path)
+        if "count" in entry:
+            measured["count"] = _count(path)
+    for key in ("sha256", "bytes", "count"):
+        if entry.get(key) is not None and key in measured:
+            facts.append((key, entry[key], measured[key]))
+    return facts
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _slow(file)
+
+
+def _slow(file: Any) -> str:
+    h = hashlib.sha256()
+    while block := file.read(1 << 20):
+        h.update(block)
+    return h.hexdigest()
+
+
+def _count(path: Path) -> int | None:
+    """Entries of a JSON list or object, or lines of a JSONL file; None when it is neither."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if path.suffix == ".jsonl":
+        return sum(1 for line in text.splitlines() if line.strip())
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return len(value) if isinstance(value, (list, dict)) else None
