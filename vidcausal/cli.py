@@ -1,0 +1,497 @@
+"""The ``vidcausal`` command.
+
+Results go to stdout, logs and errors to stderr. With ``--json`` stdout is one JSON object, for errors too. Exit codes:
+0 done, 1 an input failed, 2 bad usage, 130 stopped by Ctrl-C. Nothing heavy is imported before a command runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from vidcausal.errors import ConfigError, VidcausalError
+
+Result = dict[str, Any]
+COMMANDS = (
+    *("demo", "order", "ground", "ask", "events", "score", "evaluate"),
+    *("models", "strategies", "benchmarks", "doctor", "data"),
+)
+
+
+# ---- commands: each returns what --json prints, and the lines for people ----------------------------------------
+
+
+class Done:
+    """What a command found: ``value`` for ``--json``, ``text`` for people, the exit code."""
+
+    def __init__(self, value: Result, text: str, code: int = 0) -> None:
+        self.value, self.text, self.code = value, text, code
+
+
+def _looking(args: argparse.Namespace) -> dict[str, Any]:
+    """The options that order, ground, ask and events share, as keyword arguments of the API."""
+    names = (
+        "model",
+        "frames",
+        "size",
+        "subtitles",
+        "transcribe",
+        "media_root",
+        "device",
+        "dtype",
+        "backend",
+        "download",
+    )
+    given = {name: getattr(args, name) for name in names if getattr(args, name, None) is not None}
+    return given | {"cache": not args.no_cache}
+
+
+def _reasoning(args: argparse.Namespace) -> dict[str, Any]:
+    given = {name: getattr(args, name) for name in ("strategy", "reasoner") if getattr(args, name) is not None}
+    return _looking(args) | given
+
+
+def _order(args: argparse.Namespace) -> Done:
+    from vidcausal import api
+
+    clips = args.clips if len(args.clips) > 1 else args.clips[0]
+    spans = [_span(text) for text in args.span]
+    found = api.order(clips, args.goal, spans=spans, candidates=args.candidate, **_reasoning(args))
+    value = {"ids": list(found.ids), "scores": dict(found.scores), "records": [r.to_json() for r in found.records]}
+    reply = {} if found.reply is None else {"reply": found.reply.text, "notes": list(found.reply.notes)}
+    return Done(value | reply, "\n".join(found.ids))
+
+
+def _ground(args: argparse.Namespace) -> Done:
+    from vidcausal import api
+
+    spans = api.ground(args.video, args.query, **_reasoning(args))
+    rows = [{"start": round(s.start, 3), "end": round(s.end, 3), "score": s.score} for s in spans[: args.top]]
+    lines = [f"{r['start']:8.2f} {r['end']:8.2f}  {_number(r['score'])}" for r in rows]
+    return Done({"spans": rows}, "\n".join(lines) or "nothing found")
+
+
+def _ask(args: argparse.Namespace) -> Done:
+    from vidcausal import api
+
+    found = api.ask(args.video, args.question, args.option, **_reasoning(args))
+    letter = None if found.option is None else chr(ord("A") + found.option)
+    value = {
+        "text": found.text,
+        "option": found.option,
+        "letter": letter,
+        "answer": None if found.option is None else args.option[found.option],
+        "scores": dict(found.scores),
+        "evidence": [record.to_json() for record in found.evidence],
+    }
+    chosen = [] if letter is None else [f"{letter}. {value['answer']}"]
+    scores = [f"   {score:8.3f}  {option}" for option, score in found.scores.items()]
+    evidence = [f"   {r.start:8.2f} {r.end:8.2f}  {r.caption}" for r in found.evidence]
+    said = [found.text] if not chosen else []
+    return Done(value, "\n".join([*chosen, *said, *scores, *(["evidence:"] if evidence else []), *evidence]))
+
+
+def _events(args: argparse.Namespace) -> Done:
+    from vidcausal import api
+
+    found = api.events(args.video, candidates=args.candidate, goal=args.goal, **_looking(args))
+    rows = [
+        {"start": round(e.span.start, 3), "end": round(e.span.end, 3), "caption": e.caption, "score": e.score}
+        for e in found
+    ]
+    return Done({"events": rows}, _EVENT_FORMATS[args.format](rows))
+
+
+def _event_csv(rows: Sequence[Result]) -> str:
+    import csv
+    import io
+
+    out = io.StringIO()
+    writer = csv.DictWriter(out, ["start", "end", "caption", "score"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().rstrip("\n")
+
+
+def _event_vtt(rows: Sequence[Result]) -> str:
+    cues = [f"{_clock(r['start'])} --> {_clock(r['end'])}\n{' '.join(r['caption'].split())}" for r in rows]
+    return "\n\n".join(["WEBVTT", *(cue.replace("-->", "->", cue.count("-->") - 1) for cue in cues)])
+
+
+def _event_lines(rows: Sequence[Result]) -> str:
+    return "\n".join(f"{r['start']:8.2f} {r['end']:8.2f}  {_number(r['score'])}  {r['caption']}" for r in rows)
+
+
+def _event_json(rows: Sequence[Result]) -> str:
+    return json.dumps({"events": list(rows)}, ensure_ascii=False, indent=1)
+
+
+_EVENT_FORMATS: dict[str, Callable[[Sequence[Result]], str]] = {
+    "text": _event_lines,
+    "json": _event_json,
+    "vtt": _event_vtt,
+    "csv": _event_csv,
+}
+
+
+def _demo(args: argparse.Namespace) -> Done:
+    from vidcausal.demo import run_demo
+
+    found = run_demo(Path(args.video) if args.video else None, Path(args.out))
+    lines = [f"{key}: {value}" for key, value in found.items() if isinstance(value, (str, int, float))]
+    return Done(dict(found), "\n".join(lines), 1 if found.get("num_errors") else 0)
+
+
+def _score(args: argparse.Namespace) -> Done:
+    from vidcausal import api
+
+    found = api.score(
+        args.predictions, args.benchmark, annotations=args.annotations, data_dir=args.data_dir, policy=args.policy
+    )
+    return Done(found.to_json(), _score_text(found.to_json()))
+
+
+def _score_text(scores: Result) -> str:
+    lines = [f"{scores['benchmark']}: {scores['count']} questions, coverage {100 * scores['coverage']:.1f} %, "]
+    lines[0] += f"unparsed {100 * scores['unparsed']:.1f} %"
+    for policy in ("official", "strict", "scored", "chance"):
+        for name, value in _figures(scores.get(policy) or {}):
+            interval = scores["intervals"].get(name) if policy == "strict" else None
+            between = f"   [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""
+            lines.append(f"  {policy:9}{name:32} {_number(value)}{between}")
+    return "\n".join([*lines, *(f"  note: {note}" for note in scores["notes"])])
+
+
+def _figures(node: Result) -> list[tuple[str, Any]]:
+    """The figures of a policy, and those of each task; what is told apart further (by class …) is in ``--json``."""
+    from vidcausal.types import TASKS
+
+    figures = [(key, value) for key, value in node.items() if not isinstance(value, (dict, list))]
+    tasks = [(task, node[task]) for task in TASKS if isinstance(node.get(task), dict)]
+    return figures + [(f"{task} {key}", value) for task, inner in tasks for key, value in _figures(inner)]
+
+
+def _evaluate(args: argparse.Namespace) -> Done:
+    from vidcausal.config.compose import compose
+
+    return run_evaluation(compose("evaluate", args.overrides), args.overrides, quiet=args.json)
+
+
+def run_evaluation(config: Result, overrides: Sequence[str], *, quiet: bool = False) -> Done:
+    """What ``vidcausal evaluate`` and ``scripts/evaluate.py`` do with a composed configuration."""
+    from vidcausal import api
+
+    report = api.evaluate_config(config, overrides, progress=False if quiet else None)
+    scores = report.scores.to_json()
+    value = {
+        **scores,
+        "num_samples": report.num_samples,
+        "num_errors": report.num_errors,
+        "errors": dict(report.errors),
+        "lost": dict(report.lost),
+        "output_dir": str(report.folder),
+        "report": str(report.html),
+    }
+    lines = [_score_text(scores), *(f"  {count} samples failed: {code}" for code, count in report.errors.items())]
+    if report.lost:
+        lines.append("  where samples ended: " + ", ".join(f"{stage} {count}" for stage, count in report.lost.items()))
+    return Done(value, "\n".join([*lines, str(report.html)]), 1 if report.num_errors else 0)
+
+
+def _models(args: argparse.Namespace) -> Done:
+    from vidcausal.evaluation import catalog
+
+    if args.get:
+        found = [row for name in args.get for row in catalog.get(name)]
+        return Done({"weights": found}, "\n".join(f"{row['name']}  {row['path']}" for row in found))
+    if args.check:
+        checked = catalog.check(args.check)
+        return Done(checked, _check_text(checked), 1 if checked["missing"] else 0)
+    models, weights = catalog.models(), catalog.weights()
+    lines = ["models (also hf:ORG/NAME, hf:/folder, openai:http://HOST/v1#MODEL)"]
+    for row in models:
+        state = (
+            ""
+            if not row["weights"]
+            else "  [here]"
+            if not row["missing"]
+            else f"  [missing: {' '.join(row['missing'])}]"
+        )
+        lines.append(f"  {row['name']:26} {row['about']}{state}")
+    lines.append("weights")
+    for row in weights:
+        state = "here" if row["present"] else str(row["get"])
+        lines.append(f"  {row['name']:26} {_size(row['size']):>8}  {row['license']}  [{state}]")
+    return Done({"models": models, "weights": weights}, "\n".join(lines))
+
+
+def _check_text(checked: Result) -> str:
+    lines = [f"{checked['name']}: {checked['about']}"]
+    for part in checked["weights"]:
+        counted = sum(part["parameters"].values())
+        state = "here" if part["present"] else part.get("problem", "missing")
+        lines.append(
+            f"  {part['name']:26} {_size(part['size']):>8}  {counted / 1e6:8.1f} M parameters counted  {state}"
+        )
+    lines.append(f"  in all {_size(checked['bytes'])}, {checked['parameters'] / 1e6:.1f} M parameters counted")
+    return "\n".join(lines)
+
+
+def _strategies(args: argparse.Namespace) -> Done:
+    from vidcausal.evaluation import catalog
+
+    return _listing("strategies", catalog.strategies())
+
+
+def _benchmarks(args: argparse.Namespace) -> Done:
+    from vidcausal.evaluation import catalog
+
+    return _listing("benchmarks", catalog.benchmarks())
+
+
+def _listing(key: str, rows: list[Result]) -> Done:
+    return Done({key: rows}, "\n".join(f"{row['name']:18} {row['about']}" for row in rows))
+
+
+def _doctor(args: argparse.Namespace) -> Done:
+    from vidcausal.evaluation import doctor
+
+    findings = doctor.examine()
+    marks = {"ok": "ok     ", "missing": "absent ", "warning": "PROBLEM"}
+    return Done(doctor.summary(findings), "\n".join(f"{marks[f.status]} {f.name:36} {f.detail}" for f in findings))
+
+
+def _data_check(args: argparse.Namespace) -> Done:
+    from vidcausal.benchmarks import manifests
+
+    checks = manifests.check(args.benchmark, Path(args.data_dir))
+    bad = [check for check in checks if check.status in ("missing", "differs")]
+    lines = [f"{check.status:9} {check.path:30} {check.detail}" for check in checks]
+    value = {"benchmark": args.benchmark, "ok": not bad, "files": [check.to_json() for check in checks]}
+    return Done(value, "\n".join(lines), 1 if bad else 0)
+
+
+def _span(text: str) -> tuple[float, float]:
+    try:
+        start, end = (float(part) for part in text.replace(":", "-").split("-"))
+    except ValueError:
+        raise ConfigError(f"--span is START-END in seconds, for example 1.5-4.0; got {text!r}") from None
+    if not 0 <= start < end:
+        raise ConfigError(f"--span needs 0 <= start < end, got {text!r}")
+    return start, end
+
+
+def _clock(seconds: float) -> str:
+    milliseconds = round(seconds * 1000)
+    minutes, rest = divmod(milliseconds, 60_000)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
+
+
+def _number(value: Any) -> str:
+    return "       -" if value is None else f"{value:8.3f}" if isinstance(value, float) else f"{value!s:>8}"
+
+
+def _size(size: Any) -> str:
+    return "" if not size else f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+# ---- the command line -----------------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors as ours, so that they have one form and, with ``--json``, are JSON."""
+
+    def error(self, message: str) -> NoReturn:
+        if found := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            near = difflib.get_close_matches(found[1], re.findall(r"[\w-]+", found[2]), n=1)
+            message += f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"{message} (see: {self.prog} --help)")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of every command; imports nothing but argparse."""
+    parser = _Parser(prog="vidcausal", description="What happened in this video, in which order, when, and why.")
+    parser.add_argument("--version", action="store_true", help="print the version and stop")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    common = _Parser(add_help=False)
+    common.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    common.add_argument(
+        "-v", "--verbose", action="count", default=0, help="logs on stderr; -vv for all, with tracebacks"
+    )
+
+    def add(name: str, function: Callable[[argparse.Namespace], Done], about: str) -> argparse.ArgumentParser:
+        command: argparse.ArgumentParser = commands.add_parser(name, help=about, description=about, parents=[common])
+        command.set_defaults(function=function)
+        return command
+
+    _add_video_commands(add)
+    _add_run_commands(add)
+    data = commands.add_parser("data", help="check a benchmark's files")
+    inner = data.add_subparsers(dest="data_command", metavar="check", parser_class=_Parser, required=True)
+    check = inner.add_parser("check", help="hashes and counts against the manifest", parents=[common])
+    check.set_defaults(function=_data_check)
+    check.add_argument("benchmark")
+    check.add_argument("--data-dir", required=True, help="folder with the benchmark's files")
+    return parser
+
+
+Add = Callable[[str, Callable[[argparse.Namespace], Done], str], argparse.ArgumentParser]
+
+
+def _add_video_commands(add: Add) -> None:
+    demo = add("demo", _demo, "the main job on a video, or on bundled input; writes OUT/report.html")
+    demo.add_argument("video", nargs="?", help="your video; without it, bundled clips")
+    demo.add_argument("--out", default="runs/demo", help="folder for the report (default: runs/demo)")
+    order = add("order", _order, "clips in the order in which they happened")
+    order.add_argument("clips", nargs="+", metavar="CLIP", help="a file for each clip, or one file with title cards")
+    order.add_argument("--goal", default="", help="what is being done, for example 'Change a tire'")
+    order.add_argument(
+        "--span", action="append", default=[], metavar="S-E", help="a clip of one file, in seconds; repeat"
+    )
+    ground = add("ground", _ground, "moments of a query in a video, best first")
+    ground.add_argument("video")
+    ground.add_argument("query")
+    ground.add_argument("--top", type=int, default=5, help="most spans to print (default: 5)")
+    ask = add("ask", _ask, "the answer to a question about a video")
+    ask.add_argument("video")
+    ask.add_argument("question")
+    ask.add_argument("--option", action="append", default=[], metavar="TEXT", help="an allowed answer; repeat")
+    events = add("events", _events, "what happens in a video, with times")
+    events.add_argument("video")
+    events.add_argument("--goal", default="", help="what the video is about")
+    events.add_argument("--format", choices=list(_EVENT_FORMATS), default="text")
+    for command in (order, events):
+        command.add_argument(
+            "--candidate", action="append", default=[], metavar="TEXT", help="a caption to choose from"
+        )
+    for command in (order, ground, ask):
+        command.add_argument("--strategy", help="vidcausal strategies")
+        command.add_argument("--reasoner", help="a model that reasons over what was recognized")
+    for command in (order, ground, ask, events):
+        _add_looking(command)
+
+
+def _add_looking(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("how the video is looked at")
+    group.add_argument(
+        "--model", help="vidcausal models, hf:ORG/NAME or openai:http://HOST/v1#MODEL (default: embedded)"
+    )
+    group.add_argument("--frames", help="uniform-32, fps-2 … (default: fps-2)")
+    group.add_argument("--size", type=int, help="shorter side of the frames in pixels")
+    group.add_argument("--subtitles", help="a subtitle file")
+    group.add_argument("--transcribe", metavar="WEIGHTS", help="recognize speech, for example whisper-tiny-en")
+    group.add_argument("--media-root", help="refuse files outside this folder")
+    group.add_argument("--device", help="cpu, cuda or auto (default: cpu)")
+    group.add_argument("--dtype", help="auto, float32, bfloat16 or float16")
+    group.add_argument("--backend", help="decode backend (default: auto)")
+    group.add_argument("--download", action="store_true", default=None, help="fetch weights that are not here")
+    group.add_argument("--no-cache", action="store_true", help="keep no features and records on disk")
+
+
+def _add_run_commands(add: Add) -> None:
+    score = add("score", _score, "score a file of predictions, without a model")
+    score.add_argument("benchmark", help="vidcausal benchmarks")
+    score.add_argument("predictions", help="predictions.jsonl, lines of id and reply, or the official format")
+    score.add_argument("--annotations", help="the ground truth")
+    score.add_argument("--data-dir", help="the benchmark's folder")
+    score.add_argument("--policy", choices=["both", "official", "strict"], default="both")
+    evaluate = add("evaluate", _evaluate, "run a benchmark; the arguments are overrides of configs/evaluate.yaml")
+    evaluate.add_argument("overrides", nargs="+", metavar="KEY=VALUE", help="experiment=vcrbench_rrd limit=20 …")
+    models = add("models", _models, "models and weights: what there is and what is here")
+    which = models.add_mutually_exclusive_group()
+    which.add_argument(
+        "--get", action="append", metavar="NAME", help="fetch weights, or all that a model needs; repeat"
+    )
+    which.add_argument("--check", metavar="NAME", help="parts of a model: sizes, parameters, what is missing")
+    add("strategies", _strategies, "ways to get from a video to an answer")
+    add("benchmarks", _benchmarks, "benchmarks that can be run and scored")
+    add("doctor", _doctor, "what works on this machine, and why the rest does not")
+
+
+# ---- running --------------------------------------------------------------------------------------------------
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in given
+    verbose = any(flag in given for flag in ("-v", "-vv", "--verbose"))
+    return guarded(lambda: _run(given), as_json=as_json, verbose=verbose)
+
+
+def _run(given: Sequence[str]) -> Done:
+    parser = build_parser()
+    args = parser.parse_args(given)
+    if args.version:
+        from vidcausal._version import __version__
+
+        return Done({"version": __version__}, __version__)
+    if args.command is None:
+        raise ConfigError("name a command: " + ", ".join(COMMANDS) + " (see: vidcausal --help)")
+    set_up_logging(args.verbose)
+    done: Done = args.function(args)
+    return done
+
+
+def guarded(function: Callable[[], Done], *, as_json: bool = False, verbose: bool = False) -> int:
+    """Run ``function``, print what it found or its error in one line, and return the exit code."""
+    try:
+        done = function()
+        _print(json.dumps(done.value, ensure_ascii=False, default=str) if as_json else done.text)
+        return done.code
+    except BrokenPipeError:
+        # Whoever read our output has gone; what is still buffered must not raise once more when Python exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt as stop:
+        return _failed("interrupted", str(stop) or "stopped", 130, as_json)
+    except VidcausalError as error:
+        if verbose:
+            _traceback()
+        return _failed(error.code, str(error), error.exit_code, as_json)
+    except Exception as error:
+        if verbose:
+            _traceback()
+        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return _failed("unexpected", text if verbose else f"{text} (add -v for the traceback)", 1, as_json)
+
+
+def _traceback() -> None:
+    import traceback
+
+    traceback.print_exc(file=sys.stderr)
+
+
+def _print(text: str) -> None:
+    if text:
+        print(text)
+    sys.stdout.flush()
+
+
+def _failed(code: str, message: str, exit_code: int, as_json: bool) -> int:
+    line = " ".join(message.split())
+    if as_json:
+        _print(json.dumps({"error": {"code": code, "message": line}}, ensure_ascii=False))
+    print(f"error: {line}", file=sys.stderr)
+    return exit_code
+
+
+def set_up_logging(verbose: int) -> None:
+    """Logs of the package on stderr: warnings, with ``-v`` everything that is worth knowing, with ``-vv`` all."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        logging.Formatter("%(levelname)s %(name)s: %(message)s" if verbose else "%(levelname)s: %(message)s")
+    )
+    handler.setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)])
+    logger = logging.getLogger("vidcausal")
+    logger.handlers = [handler]
+    logger.setLevel(handler.level)
+    logger.propagate = False
