@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -236,12 +236,9 @@ class Zoo:
     def folder(self, kind: str) -> Path:
         path = self._root / kind
         if not path.is_dir():
-            threads = torch.get_num_threads()
-            torch.set_num_threads(1)
             with torch.random.fork_rng():
                 torch.manual_seed(0)
                 model, processor = MAKERS[kind]()
-            torch.set_num_threads(threads)
             model.generation_config.eos_token_id = processor.tokenizer.eos_token_id
             model.save_pretrained(path)
             processor.save_pretrained(path)
@@ -252,6 +249,15 @@ class Zoo:
         if key not in self._chats:
             self._chats[key] = hf_chat(str(self.folder(kind)), **arguments)
         return self._chats[key]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """More threads only slow models of this size down."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -386,6 +392,16 @@ def test_every_frame_reaches_the_model(zoo: Zoo) -> None:
     assert zoo.chat("llava_onevision").prepare("?", batch).tensors["pixel_values_videos"].shape[1] == 7
     assert zoo.chat("smolvlm").prepare("?", batch).tensors["pixel_values"].shape[1] == 7
     assert zoo.chat("qwen3_vl").prepare("?", batch).tensors["video_grid_thw"][0, 0] == 4
+
+
+def test_options_reach_the_processor(zoo: Zoo) -> None:
+    from types import MappingProxyType
+
+    size = MappingProxyType({"shortest_edge": 28 * 28, "longest_edge": 28 * 28})
+    small = zoo.chat("qwen2_5_vl", processor_options={"size": size}).prepare("?", frames(0.0, 1.0))
+    normal = zoo.chat("qwen2_5_vl").prepare("?", frames(0.0, 1.0))
+    assert small.tensors["video_grid_thw"].tolist() == [[1, 2, 2]]
+    assert normal.num_media_tokens > small.num_media_tokens == 1
 
 
 def test_metadata_gives_back_the_true_times() -> None:

@@ -71,8 +71,8 @@ class FrameInputs:
         self.processor = processor
         self._media_token_ids = media_token_ids
         self._times_in_text = times_in_text
-        self._options = {**_reference_options(processor), **(processor_options or {})}
-        self._template_options = dict(template_options or {})
+        self._options = {**_reference_options(processor), **plain_mapping(processor_options)}
+        self._template_options = plain_mapping(template_options)
         self.as_video = self._choose(frames_as)
 
     def build(self, prompt: str, frames: FrameBatch | None = None) -> ModelInputs:
@@ -97,6 +97,13 @@ class FrameInputs:
         if not self.as_video:
             return "none"
         pixels = torch.zeros(len(_PROBE_TIMES), 3, _PROBE_SIZE, _PROBE_SIZE, dtype=torch.uint8)
+        try:
+            return self._probed_form(pixels)
+        except ModelError as error:
+            log.warning("times go into the prompt's text, because the processor refused the probe: %s", error)
+            return "none"
+
+    def _probed_form(self, pixels: Tensor) -> TimeForm:
         base = self._probe(pixels, _PROBE_TIMES)
         if self._probe(pixels, tuple(t + 0.4 for t in _PROBE_TIMES)).ids != base.ids:
             return "timestamps"
@@ -253,6 +260,11 @@ class FrameInputs:
         spacing = batch.get("second_per_grid_ts", batch.get("video_second_per_grid"))
         listed = [float(s) for s in spacing] if spacing is not None else []
         return _Probe(ids=batch["input_ids"].tolist(), spacing=listed)
+
+
+def plain_mapping(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Dicts all the way down: transformers tests for ``dict``, and configurations come as other mappings."""
+    return {key: plain_mapping(v) if isinstance(v, Mapping) else v for key, v in (options or {}).items()}
 
 
 def _reference_options(processor: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vidcausal.cache import digest
 from vidcausal.errors import ModelError
-from vidcausal.models._hf_inputs import FrameInputs, FramesAs, ModelInputs, TimesInText
+from vidcausal.models._hf_inputs import FrameInputs, FramesAs, ModelInputs, TimesInText, plain_mapping
 from vidcausal.models._hf_load import Checkpoint, checkpoint_digest, load
 from vidcausal.types import OptionScore
 from vidcausal.video.frames import FrameBatch
@@ -63,7 +63,7 @@ class HFChat:
         self._fingerprint = fingerprint
         self._context_tokens = context_tokens
         self._max_frames = max_frames
-        self._generation = dict(generation or {})
+        self._generation = plain_mapping(generation)
         self._seed = seed
 
     @property
