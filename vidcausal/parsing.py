@@ -6,6 +6,7 @@ empty tuple when the text does not say it clearly; nothing is guessed.
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -51,32 +52,31 @@ def parse_order(text: str, n: int) -> tuple[int, ...] | None:
     for cue in _CUES:
         places = [m.end() for m in cue.finditer(text)]
         for place in reversed(places):
-            stretches = _after_cue(text[place:])
+            stretches = _after_cue(text[place:], n)
             if stretches:
                 return _first_permutation(stretches, n)
     lines = [line for line in text.splitlines() if line.strip()]
     return _first_permutation([*lines[-1:], "\n".join(_closing_list(lines))], n)
 
 
-def _after_cue(tail: str) -> list[str]:
+def _after_cue(tail: str, n: int) -> list[str]:
     """Stretches of text after a cue that may be the list, most likely first; empty when no number follows."""
     line, _, rest = tail.partition("\n")
     following = [other for other in rest.splitlines() if other.strip()]
-    if _NUMBER.search(line):
-        stretches = [line]
-        for other in following:
-            if not _OPEN_END.search(line):
-                break
-            line = f"{line} {other}"
-            stretches.append(line)
-        return stretches
-    block: list[str] = []
+    block = list(itertools.takewhile(_LIST_LINE.search, following))
+    numbers = _NUMBER.findall(line)
+    if not numbers:
+        first = [following[0]] if following and _NUMBER.search(following[0]) else []
+        return [*first, "\n".join(block[:n])] if block or first else []
+    stretches = [line]
+    if len(_NAMED.findall(line) or numbers) == 1 or _RANKED.fullmatch(line.strip()):
+        stretches.append("\n".join([line, *block[: n - 1]]))
     for other in following:
-        if not _LIST_LINE.search(other):
+        if not _OPEN_END.search(line):
             break
-        block.append(other)
-    first = [following[0]] if following and _NUMBER.search(following[0]) else []
-    return [*first, "\n".join(block)] if block or first else []
+        line = f"{line} {other}"
+        stretches.append(line)
+    return stretches
 
 
 def _closing_list(lines: Sequence[str]) -> list[str]:

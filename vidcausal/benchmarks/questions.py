@@ -30,7 +30,8 @@ from vidcausal.benchmarks.rows import read_json, read_rows
 from vidcausal.errors import DataError
 from vidcausal.types import TASKS, Media, Prediction, Sample, Scores, Span, Task
 
-_KEYS = frozenset("id qid task video videos question goal query options answer clips candidates subtitles".split())
+_MEDIA_KEYS = ("video", "videos", "clips", "subtitles")
+_KEYS = frozenset(["id", "qid", "task", "question", "goal", "query", "options", "answer", "candidates", *_MEDIA_KEYS])
 
 
 class UserQuestions:

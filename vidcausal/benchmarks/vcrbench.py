@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -43,7 +43,12 @@ _PROMPT = Path(__file__).with_name("prompts") / "vcrbench.txt"
 
 def official_prompt(goal: str) -> str:
     """The question as published, for a goal."""
-    return _PROMPT.read_text(encoding="utf-8").strip().replace("{goal}", goal)
+    return _template().replace("{goal}", goal)
+
+
+@cache
+def _template() -> str:
+    return _PROMPT.read_text(encoding="utf-8").strip()
 
 
 def parse_official(text: str, n: int) -> list[int]:

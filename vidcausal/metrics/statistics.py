@@ -152,11 +152,11 @@ def _tables(
 
 def _draw(top: Array, bottom: Array, num_clusters: int, resamples: int, seed: int) -> Array:
     generator = np.random.default_rng(seed)
-    even = np.full(num_clusters, 1 / num_clusters)
     out = np.empty(resamples)
     for start in range(0, resamples, _BLOCK):
         size = min(_BLOCK, resamples - start)
-        counts = generator.multinomial(num_clusters, even, size=size).astype(np.float64)
+        drawn = generator.integers(num_clusters, size=(size, num_clusters)) + num_clusters * np.arange(size)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=size * num_clusters).reshape(size, num_clusters)
         over = counts @ bottom
         ratio = np.divide(counts @ top, over, out=np.zeros_like(over), where=over > 0)
         present = (over > 0).sum(axis=1)
