@@ -102,7 +102,7 @@ def write_frames(
             for picture in pixels:
                 file.write(np.ascontiguousarray(picture.transpose(1, 2, 0)).tobytes())
         source = ffmpeg.library().input(
-            ffmpeg.file_url(raw), format="rawvideo", pixel_format="rgb24", video_size=f"{width}x{height}", framerate=fps
+            ffmpeg.file_url(raw), format="rawvideo", pixel_format="rgb24", video_size=(width, height), framerate=fps
         )
         picture_node = source.video.filter("pad", "ceil(iw/2)*2", "ceil(ih/2)*2")
         _encode([picture_node], target, deadline or 30.0 + 0.5 * len(pixels), str(target), crf=quality)
