@@ -143,19 +143,19 @@ def _lanes(row: Mapping[str, Any], media: Mapping[str, Any], sample: Mapping[str
     events = tuple(Box(r["start"], r["end"], r["caption"], "event") for r in records)
     speech = tuple(Box(r["start"], r["end"], r["speech"], "speech") for r in records if r.get("speech"))
     found = tuple(Box(s[0], s[1], f"#{i + 1}", "found") for i, s in enumerate(row.get("spans") or []))
-    true = tuple(Box(s[0], s[1], "true", "true") for s in _true_spans(sample))
+    true = tuple(Box(s[0], s[1], "true", "true") for s in _true_spans(sample, "ground", "events"))
     return [
         Lane("clips", clips),
         Lane("recognized", events),
         Lane("speech", speech),
         Lane("found", found[:5]),
-        Lane("true moment", true),
+        Lane("true", true),
     ]
 
 
-def _true_spans(sample: Mapping[str, Any]) -> list[Sequence[float]]:
+def _true_spans(sample: Mapping[str, Any], *tasks: str) -> list[Sequence[float]]:
     target = sample.get("target")
-    if sample.get("task") != "ground" or not isinstance(target, list) or not target:
+    if sample.get("task") not in tasks or not isinstance(target, list) or not target:
         return []
     return target if isinstance(target[0], list) else [target]
 
@@ -210,7 +210,7 @@ def _options(row: Mapping[str, Any], sample: Mapping[str, Any]) -> list[dict[str
 def _moments(row: Mapping[str, Any], sample: Mapping[str, Any]) -> list[dict[str, Any]]:
     if sample.get("task") != "ground":
         return []
-    true = _true_spans(sample)
+    true = _true_spans(sample, "ground")
     moments = []
     for span in (row.get("spans") or [])[:5]:
         iou = max((_iou(span, t) for t in true), default=None)

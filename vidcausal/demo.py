@@ -1,0 +1,270 @@
+"""The main job on one screen: a video turned into events, an order, moments and answers, with a report.
+
+With a video of the user's, its own events are cut out, shuffled and put in order again, so that the truth is known.
+Without one, the bundled input is used: a real clip (hands take bottles away and put them back, CC BY 4.0), a real city
+clip (CC0) and a procedure that the package draws itself.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import shutil
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidcausal import api
+from vidcausal.cache import write_atomic
+from vidcausal.errors import OutputError, VidcausalError
+from vidcausal.types import Event, Span
+
+if TYPE_CHECKING:
+    from vidcausal.evaluation.results import Report
+
+logger = logging.getLogger(__name__)
+
+MARKER = "demo.json"
+"""Written into every demo folder; only a folder that has it is emptied by the next demo."""
+_OURS = ("predictions.jsonl", "report.json", "report.html", "questions.json", "evaluate.log", "run.json", "run.lock")
+_OUR_FOLDERS = ("media", "inputs", ".hydra")
+PIECES = 5
+"""Most pieces that a user's video is cut into for the ordering task."""
+PIECE_SECONDS = (0.8, 4.0)
+"""Shortest and longest piece."""
+
+
+def run_demo(
+    video: str | Path | None = None,
+    out: str | Path = "runs/demo",
+    *,
+    model: Any = None,
+    reasoner: Any = None,
+    goal: str = "",
+    query: str = "",
+    question: str = "",
+    options: Sequence[str] = (),
+    candidates: Sequence[str] = (),
+    transcribe: str | None = None,
+    device: str = "cpu",
+    download: bool = True,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> dict[str, Any]:
+    """Run the main job on ``video``, or on the bundled input, and write ``report.html`` and ``report.json`` to ``out``.
+
+    Args:
+        video: the user's file; None takes the bundled input.
+        out: folder of the report; an earlier demo in it is replaced, any other content is refused.
+        model: a model or its name; None is the embedded one.
+        reasoner: a model or its name that reasons over the records.
+        goal: what is done in the video, for the ordering task.
+        query: what to find in the video; None takes the event the model is surest of.
+        question: what to ask about the video.
+        options: answers to choose from.
+        candidates: captions that a matching recognizer may choose from, for the user's video.
+        transcribe: speech weights by name, for example ``whisper-tiny-en``.
+        device: where models run.
+        download: fetch weights that are not on this machine.
+        seed: of the shuffle and of the drawn procedure.
+        progress: a bar on stderr; None shows it on a terminal only.
+
+    Returns:
+        What was found, as plain values: ``report``, ``report_json``, ``scores``, ``answers`` (a list, one a question).
+
+    Raises:
+        OutputError: ``out`` cannot be written or holds something that is not a demo.
+        MediaError: the video cannot be used.
+        WeightsError: weights are absent and cannot be fetched.
+    """
+    folder = _fresh(Path(out))
+    built = api.create_model(model or "embedded", device=device, download=download) if _is_name(model) else model
+    if video is None:
+        questions = bundled_questions(folder / "inputs", seed)
+    else:
+        found = api.events(video, model=built, goal=goal, candidates=candidates, device=device)
+        texts = {"goal": goal, "query": query, "question": question}
+        questions = video_questions(Path(video), found, folder / "inputs", texts, options, candidates, seed)
+    write_atomic(folder / "questions.json", json.dumps(questions, indent=1, ensure_ascii=False).encode())
+    report = api.evaluate(
+        "rrd",
+        "questions",
+        annotations=folder / "questions.json",
+        model=built,
+        reasoner=reasoner,
+        output_dir=folder,
+        device=device,
+        download=download,
+        transcribe=transcribe,
+        seed=seed,
+        progress=progress,
+    )
+    return _summary(folder, questions, report)
+
+
+def _is_name(model: Any) -> bool:
+    return model is None or isinstance(model, str)
+
+
+def _fresh(folder: Path) -> Path:
+    """``folder``, empty of an earlier demo.
+
+    Raises:
+        OutputError: it holds something else, or cannot be written.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).is_file():
+        raise OutputError(f"{folder} is not empty and no earlier demo; name another folder with --out")
+    if (folder / MARKER).is_file():
+        for name in _OURS:
+            (folder / name).unlink(missing_ok=True)
+        for name in _OUR_FOLDERS:
+            shutil.rmtree(folder / name, ignore_errors=True)
+    write_atomic(folder / MARKER, b'{"made_by": "vidcausal demo"}\n')
+    return folder
+
+
+# ---- the bundled input ----------------------------------------------------------------------------------------
+
+
+def asset(name: str) -> Path:
+    """Path of a file in ``vidcausal/assets``."""
+    return Path(str(resources.files("vidcausal"))) / "assets" / name
+
+
+def bundled_questions(inputs: Path, seed: int = 0) -> list[dict[str, Any]]:
+    """Questions about the bundled clips, with the answers; the procedure is drawn into ``inputs``."""
+    from vidcausal.video.procedure import write_shuffled_procedure
+
+    inputs.mkdir(parents=True, exist_ok=True)
+    lemonade = write_shuffled_procedure(inputs / "lemonade.mp4", seed)
+    bottles, city = str(asset("bottles.mp4")), str(asset("city.mp4"))
+    steps = sorted(lemonade.captions)
+    return [
+        {"id": "lemonade-order", "task": "order", "video": str(lemonade.path.resolve()), "goal": lemonade.goal}
+        | {"candidates": steps, "answer": list(lemonade.order)},
+        {"id": "lemonade-order-own-words", "task": "order", "video": str(lemonade.path.resolve())}
+        | {"goal": lemonade.goal, "answer": list(lemonade.order)},
+        {"id": "bottles-events", "task": "events", "video": bottles, "goal": "Water bottles on a table"},
+        {"id": "bottles-moment", "task": "ground", "video": bottles, "query": "a single bottle on a table"}
+        | {"answer": [[18.0, 22.3]]},
+        {"id": "bottles-why", "task": "ask", "video": bottles, "answer": 1}
+        | {"question": "Why is there only one bottle on the table after 19 seconds?"}
+        | {"options": ["The bottles fell over", "A person took two bottles away", "Somebody broke the bottles"]},
+        {"id": "city-events", "task": "events", "video": city, "answer": [[0.0, 4.3], [4.3, 7.6]]},
+        {"id": "city-what", "task": "ask", "video": city, "question": "What does the video show?", "answer": 2}
+        | {"options": ["A kitchen where food is cooked", "A beach with people", "Tall city buildings at night"]},
+    ]
+
+
+# ---- a video of the user's ------------------------------------------------------------------------------------
+
+
+def video_questions(
+    video: Path,
+    events: Sequence[Event],
+    inputs: Path,
+    texts: dict[str, str],
+    options: Sequence[str] = (),
+    candidates: Sequence[str] = (),
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """Questions about one video: its events, its own pieces in order again, a moment, an answer.
+
+    Args:
+        video: the file.
+        events: what was recognized in it.
+        inputs: folder for the shuffled video.
+        texts: ``goal``, ``query`` and ``question`` of the user's; empty ones are filled in from the events.
+        options: answers to choose from, for the user's question.
+        candidates: captions to choose from.
+        seed: of the shuffle.
+    """
+    path = str(video.resolve())
+    goal = texts["goal"]
+    known = {"candidates": list(candidates)} if candidates else {}
+    questions: list[dict[str, Any]] = [{"id": "events", "task": "events", "video": path, "goal": goal} | known]
+    try:
+        questions += _order_question(video, events, inputs, goal, known, seed)
+    except VidcausalError as error:  # a damaged file may be good enough to look at and still not to cut
+        logger.warning("no ordering task: %s", error)
+    best = max(events, key=lambda e: e.score or 0.0, default=None)
+    if wanted := texts["query"] or (best.caption if best else ""):
+        questions.append({"id": "moment", "task": "ground", "video": path, "query": wanted})
+    asked = texts["question"] or "What happens in the video?"
+    chosen = {"options": list(options)} if options else {}
+    questions.append({"id": "answer", "task": "ask", "video": path, "question": asked} | chosen)
+    return questions
+
+
+def pieces(events: Sequence[Event], most: int = PIECES) -> list[Span]:
+    """Spans to cut out, in time order: from the longest events, trimmed to their middle."""
+    shortest, longest = PIECE_SECONDS
+    long_enough = [event.span for event in events if event.span.duration >= shortest]
+    chosen = sorted(long_enough, key=lambda span: -span.duration)[:most]
+    trimmed = []
+    for span in sorted(chosen, key=lambda span: span.start):
+        spare = max(0.0, span.duration - longest) / 2
+        trimmed.append(Span(span.start + spare, span.end - spare))
+    return trimmed
+
+
+def _order_question(
+    video: Path, events: Sequence[Event], inputs: Path, goal: str, known: dict[str, Any], seed: int
+) -> list[dict[str, Any]]:
+    from vidcausal.video.edit import Piece, join_clips
+
+    spans = pieces(events)
+    if len(spans) < 2 and events and (end := max(e.span.end for e in events)) >= 3 * PIECE_SECONDS[0]:
+        spans = pieces([Event(Span(end * i / 3, end * (i + 1) / 3), "") for i in range(3)])
+    if len(spans) < 2:
+        logger.warning("the video is too short to be cut into pieces; there is no ordering task")
+        return []
+    shown = shuffled(len(spans), seed)
+    inputs.mkdir(parents=True, exist_ok=True)
+    target = inputs / "shuffled.mp4"
+    join_clips([Piece(str(video), spans[i]) for i in shown], target)
+    answer = [shown.index(i) + 1 for i in range(len(spans))]
+    question = {"id": "order", "task": "order", "video": str(target.resolve()), "answer": answer}
+    return [question | {"goal": goal or "what the video shows, from its beginning to its end"} | known]
+
+
+def shuffled(count: int, seed: int) -> list[int]:
+    """A permutation of ``range(count)`` that is not the identity."""
+    chance = random.Random(f"demo {seed}")
+    order = list(range(count))
+    while order == sorted(order):
+        chance.shuffle(order)
+    return order
+
+
+# ---- what is returned -----------------------------------------------------------------------------------------
+
+
+def _summary(folder: Path, questions: Sequence[dict[str, Any]], report: Report) -> dict[str, Any]:
+    lines = (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = {row["id"]: row for row in map(json.loads, lines)}
+    return {
+        "report": str(folder / "report.html"),
+        "report_json": str(folder / "report.json"),
+        "scores": {"strict": report.scores.strict, "scored": report.scores.scored, "chance": report.scores.chance},
+        "answers": [_answer(question, rows[question["id"]]) for question in questions if question["id"] in rows],
+        "num_errors": report.num_errors,
+    }
+
+
+def _answer(question: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    out: dict[str, Any] = {"id": question["id"], "task": question["task"], "video": Path(question["video"]).name}
+    if row["error"]:
+        return out | {"error": row["error"]}
+    if question["task"] == "events":
+        keys = ("start", "end", "caption", "confidence")
+        return out | {"events": [{key: record[key] for key in keys} for record in row["records"]]}
+    if question["task"] == "order":
+        truth = question.get("answer")
+        return out | {"goal": question["goal"], "order": row["order"], "true": truth, "right": row["order"] == truth}
+    if question["task"] == "ground":
+        return out | {"query": question["query"], "spans": row["spans"][:3], "true": question.get("answer")}
+    choice = question["options"][row["option"]] if row["option"] is not None else None
+    return out | {"question": question["question"], "option": choice, "reply": row["reply"]}
