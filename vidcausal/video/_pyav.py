@@ -27,7 +27,7 @@ from torch import Tensor
 from vidcausal.errors import DecodeError, DecodeTimeoutError
 from vidcausal.video._container import open_video_stream, packets, timed_by_place
 from vidcausal.video.limits import MediaLimits
-from vidcausal.video.probe import clockwise_rotation
+from vidcausal.video.probe import VideoInfo, clockwise_rotation
 from vidcausal.video.request import RawFrames, ReadRequest
 
 _SEEKABLE = frozenset({"mov", "matroska"})
@@ -36,8 +36,6 @@ _SKIPPABLE = frozenset({"h264", "mpeg1video", "mpeg2video", "mpeg4"})
 _MAX_THREADS = 4
 _SEEK_OVER = 64
 """Frames that are read over without decoding rather than sought over."""
-_NO_LIMITS = MediaLimits(max_pixels=2**31 - 1, max_side=2**20, max_seconds=1e9, max_frames=2**40, max_bytes=2**60)
-"""The probe has already held the file against the caller's limits."""
 _X264_BUILD = re.compile(rb"x264 - core (\d+)")
 
 
@@ -58,11 +56,20 @@ def read_frames(request: ReadRequest) -> RawFrames:
         DecodeTimeoutError: the deadline passed.
         MediaError: the file can no longer be opened.
     """
-    job = _Job.of(request)
-    _Pass(job, request).run(whole=False)
-    if job.pending and job.sought:
-        _Pass(job, request).run(whole=True)
+    threads = request.threads or min(_MAX_THREADS, os.cpu_count() or 1)
+    job = _read(request, threads)
+    if job.bad and threads > 1:
+        # What a decoder conceals depends on its number of threads; a damaged file shall look the same everywhere.
+        job = _read(request, 1)
     return job.result(request)
+
+
+def _read(request: ReadRequest, threads: int) -> _Job:
+    job = _Job.of(request)
+    _Pass(job, request, threads).run(whole=False)
+    if job.pending and job.sought:
+        _Pass(job, request, threads).run(whole=True)
+    return job
 
 
 @dataclass
@@ -127,6 +134,12 @@ class _Job:
         return RawFrames(pixels, times, bad_packets=self.bad, total_packets=self.fed)
 
 
+def _limits(info: VideoInfo) -> MediaLimits:
+    """No tighter than what the probe accepted, and never without a cap on pixels (a stream may grow midway)."""
+    pixels = max(MediaLimits().max_pixels, info.width * info.height)
+    return MediaLimits(pixels, max_side=2**20, max_seconds=1e9, max_frames=2**40, max_bytes=2**60)
+
+
 class _Lost(Exception):
     """A seek or a skip did not arrive at the key frame it was meant for."""
 
@@ -134,19 +147,21 @@ class _Lost(Exception):
 class _Pass:
     """One walk through the file."""
 
-    def __init__(self, job: _Job, request: ReadRequest) -> None:
+    def __init__(self, job: _Job, request: ReadRequest, threads: int) -> None:
         self.job = job
-        self.request = request
+        self.threads = threads
         self.info = request.info
         self.bad = 0
+        """Packets the decoder rejected, and pictures it marked as corrupt."""
         self.fed = 0
         self.shown = 0
 
     def run(self, *, whole: bool) -> None:
         """Decode what is pending: by groups, or from the start to the last wanted frame when ``whole``."""
-        with open_video_stream(self.info.path, _NO_LIMITS) as (container, stream):
+        with open_video_stream(self.info.path, _limits(self.info)) as (container, stream):
             self.container, self.stream, self.context = container, stream, stream.codec_context
-            self._set_threads()
+            self.context.thread_count = self.threads
+            self.context.thread_type = "AUTO" if self.threads > 1 else "NONE"
             times = (self.info.pts_seconds + self.info.start_offset) / float(stream.time_base)
             self.pts = np.rint(times).astype(np.int64)
             self.by_place = timed_by_place(container, stream)
@@ -161,11 +176,6 @@ class _Pass:
                 raise DecodeError(f"{self.info.path}: decoding failed ({error}); the file may be damaged") from error
         self.job.bad = max(self.job.bad, self.bad)
         self.job.fed = max(self.job.fed, self.fed)
-
-    def _set_threads(self) -> None:
-        threads = self.request.threads or min(_MAX_THREADS, os.cpu_count() or 1)
-        self.context.thread_count = threads
-        self.context.thread_type = "AUTO" if threads > 1 else "NONE"
 
     # ---- the two ways to walk -----------------------------------------------------------------------------------
 
@@ -303,6 +313,7 @@ class _Pass:
                 self.shown if self.by_place else self._position(frame.pts if frame.pts is not None else frame.dts)
             )
             self.shown += 1
+            self.bad += frame.is_corrupt
             if position >= floor:
                 self.job.keep(position, frame)
 

@@ -7,6 +7,7 @@ that an edit list hides are left out; times are seconds since the first displaye
 from __future__ import annotations
 
 import hashlib
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ from numpy.typing import NDArray
 
 from vidcausal.errors import EmptyMediaError, UnreadableMediaError
 from vidcausal.video._container import codec_name, open_video_stream, packets, timed_by_place
+from vidcausal.video._h264 import starts_decoding
+from vidcausal.video._mp4 import check_sample_counts
 from vidcausal.video.limits import MediaLimits, check_file, check_path
 
 _DIGEST_BYTES = 1 << 20
 _ROTATION_PACKETS = 8
+_LEADING_PACKETS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,10 +115,13 @@ def probe(path: str | Path, *, limits: MediaLimits | None = None, media_root: st
     limits = limits or MediaLimits()
     file = check_path(path, media_root)
     check_file(file, limits)
+    check_sample_counts(file, limits)
     digest, size_bytes = media_digest(file)
     with open_video_stream(str(file), limits) as (container, stream):
         index = _Index(stream, by_place=timed_by_place(container, stream))
         index.read(container, limits, str(file))
+        if index.has_leading:
+            index.drop_before(_first_shown(str(file), limits))
         pts, keyframes = index.arrays(str(file))
         time_base = float(stream.time_base)
         seconds = (pts - pts[0]) * time_base
@@ -158,36 +165,59 @@ class _Index:
         self.by_place = by_place
         self.times: list[int] = []
         self.keys: list[int] = []
+        self.first_key: int | None = None
         self.end = 0
         self.bad = 0
         context = stream.codec_context
+        self.h264 = codec_name(stream) == "h264"
+        self.extradata = context.extradata
         self.picture = (context.width, context.height, 0, str(context.pix_fmt or ""))
         self._tries = _ROTATION_PACKETS
 
     def read(self, container: Any, limits: MediaLimits, path: str) -> None:
         """Walk all packets of the file."""
         untimed: list[tuple[int, bool, int]] = []
+        early: list[tuple[int, bool, int]] = []
         for packet in packets(container, self.stream):
             if packet is None:
                 self.bad += 1
                 continue
             if self._tries:
                 self._look(packet)
-            if packet.is_corrupt:
-                self.bad += 1
+            self.bad += packet.is_corrupt
+            if packet.is_keyframe and self.first_key is None and packet.pts is not None:
+                self.first_key = packet.pts
             if packet.is_discard or (self.by_place and packet.size <= 1):
                 continue
-            pts = packet.pts
-            if pts is None:
+            entry = (packet.pts, packet.is_keyframe and self._is_safe(packet), packet.duration or 0)
+            if packet.pts is None:
                 if packet.dts is not None:
-                    untimed.append((packet.dts, packet.is_keyframe, packet.duration or 0))
-                continue
-            self._add(pts, packet.is_keyframe, packet.duration or 0)
+                    untimed.append((packet.dts, *entry[1:]))
+            elif self.first_key is None:
+                early.append(entry)
+            else:
+                self._add(*entry)
             if len(self.times) > limits.max_frames:
                 limits.check_length(None, len(self.times), path)
         if not self.times:
-            for dts, key, length in untimed:
-                self._add(dts, key, length)
+            for pts, key, length in early or untimed:
+                self._add(pts, key, length)
+
+    def _is_safe(self, packet: Any) -> bool:
+        return not self.h264 or starts_decoding(memoryview(packet), self.extradata)
+
+    @property
+    def has_leading(self) -> bool:
+        """True when pictures are shown before the first key frame: they may lack what they refer to."""
+        return (
+            self.first_key is not None and not self.by_place and bool(self.times) and min(self.times) < self.first_key
+        )
+
+    def drop_before(self, shown: int | None) -> None:
+        """Forget times before ``shown``, the first picture that the decoder really gives."""
+        if shown is not None and any(t >= shown for t in self.times):
+            self.times = [t for t in self.times if t >= shown]
+            self.keys = [t for t in self.keys if t >= shown]
 
     def _add(self, pts: int, key: bool, length: int) -> None:
         self.times.append(pts)
@@ -220,6 +250,19 @@ class _Index:
         if float(pts[-1] - pts[0]) * float(self.stream.time_base) > 1e7:
             raise UnreadableMediaError(f"{path}: its times span years; the timestamps are damaged, remux the file")
         return pts, np.searchsorted(pts, keys).astype(np.int64)
+
+
+def _first_shown(path: str, limits: MediaLimits) -> int | None:
+    """Container time of the first picture that comes out of the decoder, None when none does soon."""
+    with open_video_stream(path, limits) as (container, stream):
+        for packet in itertools.islice(packets(container, stream), _LEADING_PACKETS):
+            try:
+                frames = packet.decode() if packet is not None else []
+            except (av.error.FFmpegError, ValueError, IndexError):
+                continue
+            if frames:
+                return int(frames[0].pts) if frames[0].pts is not None else None
+    return None
 
 
 def _claimed_duration(container: Any, stream: Any) -> float | None:
