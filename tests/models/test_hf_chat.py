@@ -329,6 +329,16 @@ def test_smolvlm_options_start_with_the_space_its_template_writes(zoo: Zoo) -> N
     assert zoo.chat("qwen3_vl").prepare("?").reply_prefix == ""
 
 
+def test_options_of_a_thinking_model_come_after_its_thoughts(zoo: Zoo) -> None:
+    template = zoo.chat("internvl")._inputs.processor.chat_template
+    thinking = template.replace("<|im_start|>assistant\n{% endif %}", "<|im_start|>assistant\n<think>\n{% endif %}")
+    _, processor = internvl()
+    processor.chat_template = thinking
+    inputs = FrameInputs(processor, media_token_ids=frozenset()).build("?")
+    assert inputs.text.endswith("<think>\n")
+    assert inputs.reply_prefix == "\n</think>\n\n"
+
+
 def test_qwen3_reads_the_mean_time_of_each_pair_of_frames(zoo: Zoo) -> None:
     text = prompt_text(zoo.chat("qwen3_vl"), frames(0.0, 2.5, 3.1, 7.0, 9.0))
     assert re.findall(r"<([\d.]+) seconds>", text) == ["1.2", "5.0", "9.0"]  # 5.05 in floating point is below

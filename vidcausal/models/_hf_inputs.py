@@ -29,6 +29,7 @@ TimesInText = Literal["auto", "always", "never"]
 _PROBE_TIMES = (1.0, 3.0, 5.0, 7.0)
 _PROBE_SIZE = 64
 _REPLY = "\ue000"
+_CLOSED_THOUGHT = "\n</think>\n\n"
 
 
 @dataclass(frozen=True)
@@ -225,9 +226,9 @@ class FrameInputs:
             whole = self._render([{"role": "user", "content": content}, reply], prompt_reply=False)
         except ModelError:
             return ""
-        if not whole.startswith(text) or _REPLY not in whole:
-            return ""
-        return whole[len(text) : whole.index(_REPLY)]
+        if whole.startswith(text) and _REPLY in whole:
+            return whole[len(text) : whole.index(_REPLY)]
+        return _CLOSED_THOUGHT if text.rstrip().endswith("<think>") else ""
 
     def _plain(self, text: str, *, quiet: bool = False) -> str:
         """``text`` without anything the tokenizer would read as a control token (``<image>``, ``<|im_end|>`` …)."""

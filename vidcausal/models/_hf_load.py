@@ -227,12 +227,10 @@ def _load_error(checkpoint: Checkpoint, error: Exception) -> VidcausalError:
             f"{checkpoint.source} offers no safetensors files, and pickles are not loaded; choose a converted revision"
         )
     if checkpoint.folder is None and isinstance(error, OSError):
-        why = (
-            "it may not be downloaded without being asked to" if not checkpoint.download else "the hub did not give it"
-        )
+        why = "nothing is downloaded without being asked for" if not checkpoint.download else "the hub did not give it"
         return MissingWeightsError(
             f"{checkpoint.source} is not in this machine's hub cache and {why}. Get it once where the hub can be "
-            f"reached with `{get}` (or pass download=True), or name a folder: hf:/path/to/folder"
+            f"reached with `{get}` (or pass --download, in Python download=True), or name a folder: hf:/path/to/folder"
         )
     return ModelError(f"{checkpoint.name} could not be loaded: {_first_line(error)}")
 
