@@ -224,9 +224,10 @@ def _order_question(
     shown = shuffled(len(spans), seed)
     inputs.mkdir(parents=True, exist_ok=True)
     target = inputs / "shuffled.mp4"
-    join_clips([Piece(str(video), spans[i]) for i in shown], target)
+    clips = join_clips([Piece(str(video), spans[i]) for i in shown], target)
     answer = [shown.index(i) + 1 for i in range(len(spans))]
     question = {"id": "order", "task": "order", "video": str(target.resolve()), "answer": answer}
+    question["clips"] = [[clip.start, clip.end] for clip in clips]  # known, whatever cards the video itself shows
     return [question | {"goal": goal or "what the video shows, from its beginning to its end"} | known]
 
 
