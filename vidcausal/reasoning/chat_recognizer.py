@@ -144,9 +144,10 @@ class ChatRecognizer:
         reply = transcript.chat("count_clips", self._model, load("rrd_count"), footage.frames)
         counted = first_number(reply)
         if self._official:
-            if counted is None:
+            if counted is None or counted > OFFICIAL_MAX_CLIPS:
                 raise ModelError(
-                    f"{self._model.name} gave no number of clips: {reply[:80]!r}. The published script stops"
+                    f"{self._model.name} counted the clips as {reply[:80]!r}; the published script would stop there, or "
+                    "ask once for each. Use official_compat=false"
                 )
             return counted
         if clips:
