@@ -84,7 +84,7 @@ def test_the_is_causal_trap_of_wrappers_is_closed(parts: tuple[MultiHeadAttentio
     guarded = module.output_proj(sdpa_attention_forward(module, q, k, v, None)[0].flatten(2))
     torch.testing.assert_close(guarded, expected, atol=1e-5, rtol=0)
     trapped = module.output_proj(sdpa_attention_forward(Unguarded(), q, k, v, None)[0].flatten(2))
-    assert float((trapped - expected).abs().max()) > 1e-3, "the wrapper no longer has the trap"
+    assert float((trapped - expected).detach().abs().max()) > 1e-3, "the wrapper no longer has the trap"
 
 
 def test_a_float_mask_is_refused(parts: tuple[MultiHeadAttention, Tensor, Tensor]) -> None:
@@ -110,7 +110,9 @@ def test_blocks_merge_to_one_softmax(lengths: list[int], queries: int, scale: fl
     for keys, values in zip(k.split(lengths, 2), v.split(lengths, 2), strict=True):
         state = merge_partial(state, attend_block(q, keys, values))
     scores = q @ k.transpose(-2, -1) / 8**0.5
-    torch.testing.assert_close(state.values, scores.softmax(-1) @ v, atol=1e-5, rtol=0)
+    # a score of size s is known to s * 6e-8 in fp32, and that error is the relative error of its weight
+    tolerance = 1e-5 * max(1.0, scale / 3)
+    torch.testing.assert_close(state.values, scores.softmax(-1) @ v, atol=tolerance, rtol=0)
     torch.testing.assert_close(state.log_sum_exp, scores.logsumexp(-1), atol=1e-4, rtol=1e-5)
 
 
