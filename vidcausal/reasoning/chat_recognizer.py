@@ -146,8 +146,8 @@ class ChatRecognizer:
         if self._official:
             if counted is None or counted > OFFICIAL_MAX_CLIPS:
                 raise ModelError(
-                    f"{self._model.name} counted the clips as {reply[:80]!r}; the published script would stop there, or "
-                    "ask once for each. Use official_compat=false"
+                    f"{self._model.name} counted the clips as {reply[:80]!r}; the published script would stop, or ask "
+                    "once for each. Use official_compat=false"
                 )
             return counted
         if clips:
