@@ -103,7 +103,9 @@ def _parse(text: str, path: str) -> Iterable[Any]:
     except ImportError as error:
         raise MissingDependencyError("pysubs2 is not installed; run: pip install pysubs2") from error
     try:
-        return list(pysubs2.SSAFile.from_string(text))
+        # Files without a style section are valid, but not recognized by their content.
+        known = "ass" if "[Events]" in text and "Dialogue:" in text else None
+        return list(pysubs2.SSAFile.from_string(text, format_=known))
     except Exception as error:  # pysubs2 raises many kinds for what it cannot read
         raise UnreadableMediaError(
             f"{path} is not a subtitle file that can be read ({type(error).__name__}); allowed: .srt, .vtt, .ass, .ssa"
