@@ -7,13 +7,14 @@ Results go to stdout, logs and errors to stderr. With ``--json`` stdout is one J
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import json
 import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -122,8 +123,12 @@ def _event_csv(rows: Sequence[Result]) -> str:
 
 
 def _event_vtt(rows: Sequence[Result]) -> str:
-    cues = [f"{_clock(r['start'])} --> {_clock(r['end'])}\n{' '.join(r['caption'].split())}" for r in rows]
-    return "\n\n".join(["WEBVTT", *(cue.replace("-->", "->", cue.count("-->") - 1) for cue in cues)])
+    # An arrow inside the words would be read as a time line.
+    cues = [
+        f"{_clock(r['start'])} --> {_clock(r['end'])}\n{' '.join(r['caption'].split()).replace('-->', '->')}"
+        for r in rows
+    ]
+    return "\n\n".join(["WEBVTT", *cues])
 
 
 def _event_lines(rows: Sequence[Result]) -> str:
@@ -320,6 +325,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of every command; imports nothing but argparse."""
     parser = _Parser(prog="vidcausal", description="What happened in this video, in which order, when, and why.")
     parser.add_argument("--version", action="store_true", help="print the version and stop")
+    parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     common = _Parser(add_help=False)
     common.add_argument("--json", action="store_true", help="one JSON object on stdout")
@@ -436,8 +442,8 @@ def _run(given: Sequence[str]) -> Done:
         return Done({"version": __version__}, __version__)
     if args.command is None:
         raise ConfigError("name a command: " + ", ".join(COMMANDS) + " (see: vidcausal --help)")
-    set_up_logging(args.verbose)
-    done: Done = args.function(args)
+    with logging_to_stderr(args.verbose):
+        done: Done = args.function(args)
     return done
 
 
@@ -484,14 +490,21 @@ def _failed(code: str, message: str, exit_code: int, as_json: bool) -> int:
     return exit_code
 
 
-def set_up_logging(verbose: int) -> None:
+@contextlib.contextmanager
+def logging_to_stderr(verbose: int) -> Iterator[None]:
     """Logs of the package on stderr: warnings, with ``-v`` everything that is worth knowing, with ``-vv`` all."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        logging.Formatter("%(levelname)s %(name)s: %(message)s" if verbose else "%(levelname)s: %(message)s")
-    )
+    form = "%(levelname)s %(name)s: %(message)s" if verbose else "%(levelname)s: %(message)s"
+    handler.setFormatter(logging.Formatter(form))
     handler.setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)])
     logger = logging.getLogger("vidcausal")
-    logger.handlers = [handler]
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
     logger.setLevel(handler.level)
     logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
