@@ -166,4 +166,5 @@ def preprocessing(model: str | Mapping[str, Any], tag: str | None) -> Preprocess
         std=tuple(trained.get("std") or CLIP_STD),
         interpolation="bilinear" if trained.get("interpolation") == "bilinear" else "bicubic",
         fill=int(trained.get("fill_color") or 0),
+        crop_offset="round",
     )

@@ -18,6 +18,7 @@ from vidcausal.errors import ConfigError
 
 Resize = Literal["squash", "shortest", "longest"]
 Interpolation = Literal["bicubic", "bilinear"]
+CropOffset = Literal["floor", "round"]
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -43,6 +44,8 @@ class Preprocessing:
     interpolation: Interpolation = "bicubic"
     fill: int = 0
     """Level of the padding, 0..255."""
+    crop_offset: CropOffset = "floor"
+    """Half a pixel of offset: ``floor`` in transformers, ``round`` (to even) in torchvision and so in open_clip."""
 
     def __post_init__(self) -> None:
         if self.resize not in get_args(Resize) or self.interpolation not in get_args(Interpolation):
@@ -104,5 +107,6 @@ class Preprocessing:
             pad = (left, max(0, width - w - left), top, max(0, height - h - top))
             pixels = F.pad(pixels, pad, value=float(self.fill))
             h, w = pixels.shape[-2:]
-        top, left = round((h - height) / 2), round((w - width) / 2)
+        half = round if self.crop_offset == "round" else int
+        top, left = half((h - height) / 2), half((w - width) / 2)
         return pixels[..., top : top + height, left : left + width]
