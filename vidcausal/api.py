@@ -372,15 +372,16 @@ def evaluate(
         progress=progress,
         on_open=lambda folder: save(folder, runner.plain(described), overrides),
     )
-    used = build.model_of(strategy)
     names = {
         "title": f"{benchmark.name}: {strategy.name}",
         "benchmark": benchmark.name,
-        "model": str(getattr(used, "name", model if isinstance(model, str) else "")),
+        "model": build.name_of(strategy),
         "strategy": strategy.name,
         "frames": frames if isinstance(frames, str) else policy.key,
     }
-    report = results.write(result, benchmark, names=names, config=described, caveat=str(getattr(used, "caveat", "")))
+    report = results.write(
+        result, benchmark, names=names, config=described, caveat=str(getattr(build.model_of(strategy), "caveat", ""))
+    )
     return dataclasses.replace(report, html=write_report(result.folder))
 
 

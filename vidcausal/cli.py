@@ -150,9 +150,36 @@ _EVENT_FORMATS: dict[str, Callable[[Sequence[Result]], str]] = {
 def _demo(args: argparse.Namespace) -> Done:
     from vidcausal.demo import run_demo
 
-    found = run_demo(Path(args.video) if args.video else None, Path(args.out))
-    lines = [f"{key}: {value}" for key, value in found.items() if isinstance(value, (str, int, float))]
-    return Done(dict(found), "\n".join(lines), 1 if found.get("num_errors") else 0)
+    names = ("model", "reasoner", "goal", "query", "question", "transcribe", "device")
+    given: Result = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    progress = False if args.json else None
+    found = run_demo(
+        args.video,
+        args.out,
+        options=args.option,
+        candidates=args.candidate,
+        progress=progress,
+        download=not args.offline,
+        **given,
+    )
+    lines = [_demo_line(answer) for answer in found["answers"]]
+    return Done(found, "\n".join([*lines, "", f"report: {found['report']}"]), 1 if found["num_errors"] else 0)
+
+
+def _demo_line(answer: Result) -> str:
+    head = f"{answer['task']:7}{answer['video']:16}"
+    if error := answer.get("error"):
+        return f"{head}failed: {error['message']}"
+    if answer["task"] == "events":
+        cues = [f"{e['start']:.1f}-{e['end']:.1f} s {e['caption']}" for e in answer["events"]]
+        return f"{head}{len(cues)} events: {'; '.join(cues)}"
+    if answer["task"] == "order":
+        true = f", true order {answer['true']}" if answer["true"] else ""
+        return f"{head}{answer['goal']}: {answer['order']}{true}"
+    if answer["task"] == "ground":
+        spans = ", ".join(f"{start:.1f}-{end:.1f} s" for start, end, _ in answer["spans"])
+        return f"{head}{answer['query']}: {spans or 'nothing found'}"
+    return f"{head}{answer['question']} {answer['option'] or ' '.join(answer['reply'].split())}"
 
 
 def _score(args: argparse.Namespace) -> Done:
@@ -356,6 +383,20 @@ def _add_video_commands(add: Add) -> None:
     demo = add("demo", _demo, "the main job on a video, or on bundled input; writes OUT/report.html")
     demo.add_argument("video", nargs="?", help="your video; without it, bundled clips")
     demo.add_argument("--out", default="runs/demo", help="folder for the report (default: runs/demo)")
+    demo.add_argument(
+        "--model", help="vidcausal models, hf:ORG/NAME or openai:http://HOST/v1#MODEL (default: embedded)"
+    )
+    demo.add_argument("--reasoner", help="a model that reasons over what was recognized")
+    demo.add_argument("--goal", help="what is done in your video")
+    demo.add_argument("--query", help="what to find in your video")
+    demo.add_argument("--question", help="what to ask about your video")
+    demo.add_argument("--option", action="append", default=[], metavar="TEXT", help="an allowed answer; repeat")
+    demo.add_argument(
+        "--candidate", action="append", default=[], metavar="TEXT", help="a caption to choose from; repeat"
+    )
+    demo.add_argument("--transcribe", metavar="WEIGHTS", help="recognize speech, for example whisper-tiny-en")
+    demo.add_argument("--device", help="cpu, cuda or auto (default: cpu)")
+    demo.add_argument("--offline", action="store_true", help="fetch no weights")
     order = add("order", _order, "clips in the order in which they happened")
     order.add_argument("clips", nargs="+", metavar="CLIP", help="a file for each clip, or one file with title cards")
     order.add_argument("--goal", default="", help="what is being done, for example 'Change a tire'")
@@ -442,6 +483,9 @@ def _run(given: Sequence[str]) -> Done:
         return Done({"version": __version__}, __version__)
     if args.command is None:
         raise ConfigError("name a command: " + ", ".join(COMMANDS) + " (see: vidcausal --help)")
+    if not args.verbose:
+        # Bars of other libraries for every file of weights; ours over samples, and downloads under -v, stay.
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     with logging_to_stderr(args.verbose):
         done: Done = args.function(args)
     return done

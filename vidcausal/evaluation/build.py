@@ -221,5 +221,16 @@ def _is_setting(value: Any) -> bool:
 
 def model_of(strategy: Strategy) -> Any:
     """The model that a strategy looks at videos with, where it keeps one; else None."""
-    inside = getattr(strategy, "__dict__", {})
-    return next((inside[key] for key in ("model", "_model", "recognizer", "_recognizer") if key in inside), None)
+    found = _part(strategy, "model", "_model", "recognizer", "_recognizer")
+    return _part(found, "_model") or found
+
+
+def name_of(strategy: Strategy) -> str:
+    """What reports call the models of a strategy: the one that looks, and the one that reasons if it is another."""
+    names = [getattr(part, "name", "") for part in (model_of(strategy), _part(strategy, "reasoner", "_reasoner"))]
+    return ", reasoner ".join(dict.fromkeys(name for name in names if name))
+
+
+def _part(thing: Any, *names: str) -> Any:
+    inside = getattr(thing, "__dict__", {})
+    return next((inside[name] for name in names if inside.get(name) is not None), None)
