@@ -90,7 +90,7 @@ def test_playlists_urls_and_foreign_files_are_refused(tmp_path):
         "http://127.0.0.1:9/a.mp4",
         f"concat:{target}|{target}",
         f"subfile,,start,0,end,9,,:{target}",
-    ):  # noqa: E501
+    ):
         with pytest.raises(ForbiddenMediaError):
             read_waveform(source)
     with pytest.raises(ForbiddenMediaError):

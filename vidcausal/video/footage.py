@@ -370,10 +370,7 @@ class _Files:
         chosen = {_nearest(pts, t) for t in self._policy.plan(self._timeline)}
         for clip in self._known_clips:
             first, last = np.searchsorted(pts, [clip.span.start - 5e-4, clip.span.end - 5e-4])
-            have = sum(first <= i < last for i in chosen)
-            if have < MIN_CLIP_FRAMES:
-                wanted = min(MIN_CLIP_FRAMES, int(last - first))
-                chosen.update(int(first + (k + 0.5) * (last - first) / wanted) for k in range(wanted))
+            chosen.update(_more(sorted(i for i in chosen if first <= i < last), int(first), int(last)))
         chosen.update(_nearest(pts, (card.span.start + card.span.end) / 2) for card in self._cards)
         return sorted(chosen)
 
@@ -444,6 +441,19 @@ class _Files:
     def close(self) -> None:
         for video in self._videos:
             video.__exit__(None, None, None)
+
+
+def _more(have: list[int], first: int, last: int) -> list[int]:
+    """Positions in ``[first, last)`` that bring ``have`` up to :data:`MIN_CLIP_FRAMES`, each in the widest gap."""
+    wanted = min(MIN_CLIP_FRAMES, last - first)
+    if not have:
+        return [int(first + (k + 0.5) * (last - first) / wanted) for k in range(wanted)]
+    added: list[int] = []
+    while len(have) + len(added) < wanted:
+        taken = np.asarray(have + added)
+        gaps = np.abs(np.arange(first, last)[:, None] - taken[None, :]).min(axis=1)
+        added.append(first + int(gaps.argmax()))
+    return added
 
 
 def _nearest(pts: NDArray[np.float64], seconds: float) -> int:
