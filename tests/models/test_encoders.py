@@ -243,9 +243,10 @@ def test_pixels_are_those_of_the_image_processor_within_a_level(family: str, sha
     assert float((ours(data) - theirs).abs().max()) <= 1.01 * level
 
 
-@pytest.mark.parametrize(
-    ("mode", "shape"), [("shortest", (90, 160)), ("shortest", (20, 31)), ("squash", (50, 70)), ("longest", (90, 160))]
-)
+SHAPES = [("shortest", (90, 160)), ("shortest", (20, 31)), ("squash", (50, 70)), ("longest", (90, 160))]
+
+
+@pytest.mark.parametrize(("mode", "shape"), SHAPES)
 def test_pixels_are_those_of_open_clip_within_two_levels(mode: Any, shape: tuple[int, int]) -> None:
     import open_clip
     from PIL import Image
