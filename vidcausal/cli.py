@@ -257,7 +257,7 @@ def _models(args: argparse.Namespace) -> Done:
             if not row["missing"]
             else f"  [missing: {' '.join(row['missing'])}]"
         )
-        lines.append(f"  {row['name']:26} {row['about']}{state}")
+        lines.append(f"  {row['name']:26} {row['about'].partition('. ')[0].rstrip('.')}{state}")
     lines.append("weights")
     for row in weights:
         state = "here" if row["present"] else str(row["get"])

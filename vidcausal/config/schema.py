@@ -14,7 +14,7 @@ from typing import Any
 class Paths:
     """Where data is read and runs are written. ``configs/paths/default.yaml`` is the only file with a path."""
 
-    data_dir: str = "data"
+    data_dir: str | None = None
     runs_dir: str = "runs"
 
 
