@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -31,7 +32,7 @@ from vidcausal.errors import (
     WeightsError,
     WeightsIntegrityError,
 )
-from vidcausal.models.weights import fetch, manifest, store, wheels
+from vidcausal.models.weights import fetch, manifest, resolver, store, wheels
 from vidcausal.models.weights.formats import check_format
 from vidcausal.models.weights.resolver import list_weights, resolve, weights_table
 
@@ -398,6 +399,24 @@ def test_a_new_manifest_makes_the_stored_files_stale(world: World) -> None:
         resolve(NAME)
     assert resolve(NAME, download=True).digest != old
     assert resolve(NAME).path("model.safetensors").read_bytes() == world.content
+
+
+def test_what_a_killed_process_left_behind_is_removed(world: World) -> None:
+    world.wheel()
+    context = multiprocessing.get_context("fork")
+    child = context.Process(target=_die_while_storing, args=(NAME,))
+    child.start()
+    child.join()
+    assert child.exitcode == -9
+    assert [name.startswith(f".staging-{NAME}--") for name in leftovers(world)] == [True]
+    assert not list_weights()[0].present
+    assert resolve(NAME, download=True).path("model.safetensors").read_bytes() == world.content
+    assert leftovers(world) == [NAME]
+
+
+def _die_while_storing(name: str) -> None:
+    store.publish = resolver.publish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+    resolve(name, download=True)
 
 
 # ---- formats ----------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ Letters: n prompt tokens, o options, k tokens of the longest option, v vocabular
 from __future__ import annotations
 
 import copy
+import inspect
 import logging
 import threading
 from collections.abc import Sequence
@@ -57,6 +58,9 @@ class LanguageModel:
         trained = int(getattr(self._model.config, "max_position_embeddings", 0) or 1 << 30)
         self._context = min(trained, max_context) if max_context else trained
         self._overflow, self._system = overflow, system
+        # Logits of the whole prompt would be [n, v] numbers of which one row is read.
+        knows = "logits_to_keep" in inspect.signature(self._model.forward).parameters
+        self._last_row_only = {"logits_to_keep": 1} if knows else {}
         # One model, one user at a time: a key-value cache in use must not be shared by threads.
         self._lock = threading.Lock()
 
@@ -112,9 +116,8 @@ class LanguageModel:
             return []
         ids = self._fit(prompt, max(map(len, tokens)))
         with self._lock, torch.inference_mode():
-            start = self._model(
-                input_ids=torch.tensor([ids], device=self._model.device), use_cache=True, logits_to_keep=1
-            )
+            read = torch.tensor([ids], device=self._model.device)
+            start = self._model(input_ids=read, use_cache=True, **self._last_row_only)
             first = start.logits[0, -1].float().log_softmax(-1)  # [v]
             totals: list[float] = []
             for at in range(0, len(tokens), _OPTIONS_AT_ONCE):

@@ -105,7 +105,7 @@ def _fetch_hub(source: HubSource, entry: WeightsEntry, folder: Path) -> None:
     if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
         raise MissingWeightsError(f"the hub is switched off (HF_HUB_OFFLINE), so {source.repo} was not asked")
     try:
-        with tempfile.TemporaryDirectory(prefix=".hub.", dir=folder.parent) as scratch:
+        with tempfile.TemporaryDirectory(prefix=".hub.", dir=folder) as scratch:
             for name, path in source.files.items():
                 got = hf_hub_download(source.repo, path, revision=source.revision, local_dir=scratch, etag_timeout=5.0)
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)

