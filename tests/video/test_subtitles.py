@@ -10,7 +10,7 @@ from vidcausal.errors import EmptyMediaError, MediaError, MissingMediaError, Unr
 from vidcausal.types import SpeechLine
 from vidcausal.video import ffmpeg
 from vidcausal.video.probe import probe
-from vidcausal.video.subtitles import read_embedded_subtitles, read_subtitles
+from vidcausal.video.subtitles import playback_start, read_embedded_subtitles, read_subtitles
 
 SRT = """1
 00:00:01,000 --> 00:00:02,500
@@ -117,3 +117,15 @@ def test_no_stream_no_lines(tmp_path):
     ]
     subprocess.run([*command, str(path)], check=True, timeout=60)
     assert read_embedded_subtitles(probe(path)) == ()
+
+
+@pytest.mark.parametrize(("late", "offset"), [(0.0, 0), (0.0, 5), (0.8, 0)])
+def test_a_subtitle_file_counts_from_the_start_of_playback(tmp_path, late, offset):
+    path = tmp_path / "v.mkv"
+    streams = ["-f", "lavfi", "-i", "color=red:s=64x48:r=10:d=3", "-f", "lavfi", "-i", "anullsrc=d=3:r=16000"]
+    picture = ["-filter_complex", f"[0:v]trim=start={late}[v]", "-map", "[v]", "-map", "1:a", "-c:a", "flac"]
+    command = [ffmpeg.executable(), "-nostdin", "-y", "-loglevel", "error", *streams, *picture]
+    subprocess.run([*command, "-output_ts_offset", str(offset), str(path)], check=True, timeout=60)
+    info = probe(path)
+    assert info.start_offset == pytest.approx(offset + late, abs=0.01)
+    assert playback_start(info) == pytest.approx(-late, abs=0.01)

@@ -20,6 +20,7 @@ from torch import Tensor
 from vidcausal.errors import DecodeError, DecodeTimeoutError
 from vidcausal.video.request import RawFrames, ReadRequest
 
+_NO_FFMPEG = "FFmpeg's shared libraries (versions 4 to 9) are not on this machine"
 _PIECE = 16
 """Frames decoded at full size before they are resized."""
 
@@ -35,8 +36,12 @@ def unavailable(device: str) -> str | None:
         return "torchcodec is not installed (pip install torchcodec; it also needs FFmpeg's shared libraries)"
     try:
         importlib.import_module("torchcodec.decoders")
+        package = importlib.import_module("torchcodec")
     except (ImportError, OSError, RuntimeError) as error:
         return f"torchcodec {version()} does not load: {_reason(str(error))}"
+    # From 0.16 on it loads without FFmpeg, for pictures only.
+    if getattr(package, "ffmpeg_major_version", 0) is None:
+        return f"torchcodec {version()} does not decode video: {_NO_FFMPEG}"
     if device.startswith("cuda") and not torch.cuda.is_available():
         return "torchcodec could decode on a GPU, but torch sees none"
     return None
@@ -51,7 +56,7 @@ def _reason(text: str) -> str:
     first = missing[0] if missing else lines[0]
     libraries = ("libavutil", "libavcodec", "libavformat", "libavfilter", "libswscale", "libswresample", "libavdevice")
     if any(name in first for name in libraries):
-        return "FFmpeg's shared libraries (versions 4 to 9) are not on this machine"
+        return _NO_FFMPEG
     return first[:200]
 
 
@@ -59,7 +64,8 @@ def read_frames(request: ReadRequest) -> RawFrames:
     """Decode; on CUDA the pixels never leave the device.
 
     Raises:
-        DecodeError: torchcodec cannot open the file, or would not decode on the device that was asked for.
+        DecodeError: torchcodec cannot open the file, would not decode on the device that was asked for, or returns
+            other frames than those asked for (MPEG-TS).
         DecodeTimeoutError: the deadline passed between two pieces.
     """
     started = time.monotonic()
@@ -79,9 +85,12 @@ def read_frames(request: ReadRequest) -> RawFrames:
         for data, returned in _played_at(decoder, [t + info.start_offset for t in wanted]):
             shown = returned - info.start_offset
             k = int(np.abs(np.asarray(wanted) - shown).argmin())
-            if abs(wanted[k] - shown) <= tolerance and wanted[k] not in times[-_PIECE:]:
-                pieces.append(_resized(data, request.size))
-                times.append(wanted[k])
+            if abs(wanted[k] - shown) > tolerance or wanted[k] in times[-_PIECE:]:
+                raise DecodeError(
+                    f"{info.path}: torchcodec returned the frame of {shown:.3f} s where others were asked for; use pyav"
+                )
+            pieces.append(_resized(data, request.size))
+            times.append(wanted[k])
     height, width = request.size or (info.height, info.width)
     empty = torch.empty((0, 3, height, width), dtype=torch.uint8, device=request.device)
     return RawFrames(data=torch.stack(pieces) if pieces else empty, pts_seconds=tuple(times))

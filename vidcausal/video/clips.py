@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidcausal.cache import DiskCache, digest
-from vidcausal.errors import OutputError
+from vidcausal.errors import EmptyMediaError, OutputError
 from vidcausal.types import Span
 
 if TYPE_CHECKING:
@@ -133,7 +133,10 @@ def title_cards(frames: Iterable[tuple[float, Pixels]], duration: float) -> tupl
 def _small_frames(video: Video) -> Iterator[tuple[float, Pixels]]:
     pts = video.info.pts_seconds
     for start in range(0, len(pts), _CHUNK):
-        batch = video.read([float(t) for t in pts[start : start + _CHUNK]], size=HEIGHT)
+        try:
+            batch = video.read([float(t) for t in pts[start : start + _CHUNK]], size=HEIGHT)
+        except EmptyMediaError:  # a damaged stretch; there may be cards after it
+            continue
         pictures = batch.data.permute(0, 2, 3, 1).cpu().numpy()
         yield from zip(batch.pts_seconds.tolist(), pictures, strict=True)
 

@@ -418,10 +418,11 @@ class _Files:
 
     @cached_property
     def speech(self) -> tuple[SpeechLine, ...]:
-        from vidcausal.video.subtitles import read_subtitles
+        from vidcausal.video.subtitles import playback_start, read_subtitles
 
         if self.media.subtitles is not None:
-            return read_subtitles(self.media.subtitles, media_root=self._media_root, limits=self._limits)
+            shift = playback_start(self._infos[0])
+            return read_subtitles(self.media.subtitles, shift=shift, media_root=self._media_root, limits=self._limits)
         return tuple(
             SpeechLine(line.start + start, line.end + start, line.text)
             for info, start in zip(self._infos, self._starts, strict=True)

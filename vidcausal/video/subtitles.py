@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vidcausal.errors import (
     DecodeError,
     DecodeTimeoutError,
+    MediaError,
     MediaLimitError,
     MissingDependencyError,
     UnreadableMediaError,
@@ -41,8 +42,7 @@ def read_subtitles(
 
     Args:
         path: the file; the format is told from its content.
-        shift: seconds added to every time. A subtitle file counts from the start of playback, which is the first
-            displayed frame unless the sound starts before the picture.
+        shift: seconds added to every time, see :func:`playback_start`.
         media_root: files outside this folder are refused.
         limits: allow-lists and caps; None takes the default ones.
 
@@ -86,6 +86,21 @@ def read_embedded_subtitles(info: VideoInfo) -> tuple[SpeechLine, ...]:
         if lines := _lines(_parse(_text(text), info.path), -info.start_offset):
             return lines
     return ()
+
+
+def playback_start(info: VideoInfo) -> float:
+    """When players start, in seconds since the first displayed frame: 0, or before it where sound comes first.
+
+    Subtitle files count from there. A file that cannot be opened starts at its first frame.
+    """
+    from vidcausal.video._container import open_video_stream
+
+    try:
+        with open_video_stream(info.path, MediaLimits()) as (container, _):
+            start = container.start_time
+    except MediaError:
+        return 0.0
+    return 0.0 if start is None else min(start / 1e6 - info.start_offset, 0.0)
 
 
 def _text(content: bytes) -> str:
