@@ -159,16 +159,22 @@ def ask(
 ) -> Answer:
     """The answer to a question about a video: a text, and with options the chosen one and a score for each.
 
-    See :func:`order` for the arguments.
+    ``evidence`` are the records that the strategy reasoned over; where it looked at the frames alone, what the model
+    recognizes in them. See :func:`order` for the arguments.
     """
     if not question.strip():
         raise ConfigError("the question is empty")
     if len(options) == 1 or len(set(options)) < len(options):
         raise ConfigError(f"give no options or at least two different ones, got {list(options)}")
     sample: Sample[Any] = Sample("ask", "ask", question, Media((str(video),)), options=tuple(options))
-    reply, _ = _answer(sample, strategy, model, reasoner, **looking)
-    scores = dict(zip(options, reply.option_scores, strict=False))
-    return Answer(reply.text, reply.option, scores, reply.records, reply)
+    strategy = _strategy(strategy, model, reasoner, looking)
+    with _open(sample, **looking) as footage:
+        reply = strategy.answer(sample, footage)
+        seer = build.model_of(strategy)
+        evidence = reply.records
+        if not evidence and isinstance(seer, Recognizer):
+            evidence = seer.recognize(footage, candidates=()).records
+    return Answer(reply.text, reply.option, dict(zip(options, reply.option_scores, strict=False)), evidence, reply)
 
 
 def events(
@@ -214,8 +220,14 @@ def _chat_recognizer(model: Any) -> Recognizer:
 def _answer(
     sample: Sample[Any], strategy: str | Strategy, model: Any, reasoner: Any, **looking: Unpack[Looking]
 ) -> tuple[Reply, Footage]:
+    strategy = _strategy(strategy, model, reasoner, looking)
+    with _open(sample, **looking) as footage:
+        return strategy.answer(sample, footage), footage
+
+
+def _strategy(strategy: str | Strategy, model: Any, reasoner: Any, looking: Looking) -> Strategy:
     if isinstance(strategy, str):
-        strategy = create_strategy(
+        return create_strategy(
             strategy,
             model=model,
             reasoner=reasoner,
@@ -224,12 +236,11 @@ def _answer(
             download=looking.get("download", False),
             cache=_cache(looking.get("cache", True)),
         )
-    elif model is not None or reasoner is not None:
+    if model is not None or reasoner is not None:
         raise ConfigError(
             "a strategy object has its model already; give model and reasoner with a strategy's name only"
         )
-    with _open(sample, **looking) as footage:
-        return strategy.answer(sample, footage), footage
+    return strategy
 
 
 def _open(

@@ -269,11 +269,14 @@ def _check_text(checked: Result) -> str:
     lines = [f"{checked['name']}: {checked['about']}"]
     for part in checked["weights"]:
         counted = sum(part["parameters"].values())
+        parameters = f"{counted / 1e6:8.1f} M parameters" if counted else " " * 21
         state = "here" if part["present"] else part.get("problem", "missing")
-        lines.append(
-            f"  {part['name']:26} {_size(part['size']):>8}  {counted / 1e6:8.1f} M parameters counted  {state}"
-        )
-    lines.append(f"  in all {_size(checked['bytes'])}, {checked['parameters'] / 1e6:.1f} M parameters counted")
+        lines.append(f"  {part['name']:26} {_size(part['size']):>8}  {parameters}  {state}")
+    lines += [f"  {part:26} {count / 1e6:10.1f} M parameters" for part, count in checked["modules"].items()]
+    total = checked["parameters"]
+    memory = f"; {_size(2 * total)} in bfloat16, {_size(4 * total)} in float32" if total else ""
+    stored = f"{_size(checked['bytes'])} of files, " if checked["bytes"] else ""
+    lines.append(f"  in all {stored}{total / 1e6:.1f} M parameters counted{memory}")
     return "\n".join(lines)
 
 

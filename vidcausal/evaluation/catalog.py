@@ -79,7 +79,8 @@ def get(name: str) -> list[dict[str, Any]]:
 def check(name: str) -> dict[str, Any]:
     """What a model preset needs: its weights with their sizes, what is missing, and parameters by file.
 
-    Parameters are counted in the headers of the files that are here; nothing is loaded.
+    Parameters are counted in the headers of the files that are here, and in modules built on torch's meta device;
+    no weights are loaded.
 
     Raises:
         UnknownNameError: no such preset.
@@ -100,14 +101,36 @@ def check(name: str) -> dict[str, Any]:
         else:
             part["parameters"] = {file: count for file, path in files.items() if (count := _parameters(path))}
         parts.append(part)
+    modules = _modules(name)
+    counted = sum(sum(part["parameters"].values()) for part in parts)
     return {
         "name": name,
         "about": about("model", name),
         "weights": parts,
+        "modules": modules,
         "missing": [part["name"] for part in parts if not part["present"]],
         "bytes": sum(int(part["size"] or 0) for part in parts),
-        "parameters": sum(sum(part["parameters"].values()) for part in parts),
+        "parameters": sum(modules.values()) if modules else counted,
     }
+
+
+def _modules(name: str) -> dict[str, int]:
+    """Parameters of each part of a model that is a torch module; empty for other models, or where parts are absent."""
+    import typing
+
+    import torch
+
+    from vidcausal.config.instantiate import locate
+    from vidcausal.evaluation.build import create_model
+
+    kind = typing.get_type_hints(locate(load_preset("model", name)["_target_"])).get("return")
+    if not (isinstance(kind, type) and issubclass(kind, torch.nn.Module)):
+        return {}
+    try:
+        model = create_model(name, device="meta")
+    except VidcausalError:
+        return {}
+    return {part: sum(p.numel() for p in module.parameters()) for part, module in model.named_children()}
 
 
 def _parameters(path: Any) -> int:
