@@ -222,13 +222,19 @@ def test_the_hub_comes_first_and_falls_back(world: World, monkeypatch: pytest.Mo
     def unreachable(*_: Any, **__: Any) -> str:
         raise LocalEntryNotFoundError("no connection")
 
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreachable)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", served)
+    monkeypatch.setattr(fetch, "_hub_answers", lambda _: False)
     resolve(NAME, download=True)
     assert world.count_downloads() == 1
     shutil.rmtree(world.cache)
+    monkeypatch.setattr(fetch, "_hub_answers", lambda _: True)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreachable)
+    resolve(NAME, download=True)
+    assert world.count_downloads() == 2
+    shutil.rmtree(world.cache)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", served)
     resolve(NAME, download=True)
-    assert world.count_downloads() == 1
+    assert world.count_downloads() == 2
     assert leftovers(world) == [NAME]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import shutil
@@ -104,6 +105,8 @@ def _fetch_hub(source: HubSource, entry: WeightsEntry, folder: Path) -> None:
 
     if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
         raise MissingWeightsError(f"the hub is switched off (HF_HUB_OFFLINE), so {source.repo} was not asked")
+    if not _hub_answers(constants.ENDPOINT):
+        raise MissingWeightsError(f"the hub cannot be reached, so {source.repo} was not asked")
     try:
         with tempfile.TemporaryDirectory(prefix=".hub.", dir=folder) as scratch:
             for name, path in source.files.items():
@@ -115,6 +118,18 @@ def _fetch_hub(source: HubSource, entry: WeightsEntry, folder: Path) -> None:
     except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise MissingWeightsError(f"the hub gave no {source.repo}: {first}") from error
+
+
+@functools.cache
+def _hub_answers(endpoint: str) -> bool:
+    """Whether the hub answers at all, asked once: its own client retries for half a minute when there is no network."""
+    import httpx
+
+    try:
+        httpx.head(endpoint, timeout=5.0, follow_redirects=False)
+    except (httpx.HTTPError, OSError):
+        return False
+    return True
 
 
 def _check_space(entry: WeightsEntry, folder: Path) -> None:
