@@ -7,6 +7,7 @@ A reasoner scores, for every pair of descriptions, which of the two is done firs
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -103,32 +104,38 @@ def pairwise_log_odds(
 ) -> NDArray[np.float64]:
     """Antisymmetric ``[n, n]`` log-odds that caption i is done before caption j, towards ``goal``.
 
-    ``sequence``: how much likelier is "1. i, 2. j" than "1. j, 2. i" as the reply; both directions in one comparison.
-    ``question``: "which is done first, A or B?" with i as A and again with j as A; the mean of both cancels a model's
-    liking for a letter or a place. A clip without a caption stands level with every other.
+    ``sequence``: how much likelier is "1. i, 2. j" than "1. j, 2. i" as the reply: both directions of all pairs in one
+    call, which shares the prompt. ``question``: "which is done first, A or B?" with i as A and again with j as A; the
+    mean of both cancels a model's liking for a letter or a place. A clip without a caption stands level with every
+    other.
     """
     n = len(captions)
     odds = np.zeros((n, n))
-    for i in range(n):
-        for j in range(i + 1, n):
-            if not captions[i] or not captions[j] or captions[i] == captions[j]:
-                continue
-            compare = _by_sequence if method == "sequence" else _by_question
-            odds[i, j] = compare(transcript, scorer, goal, captions[i], captions[j])
-            odds[j, i] = -odds[i, j]
+    pairs = [
+        (i, j)
+        for i, j in itertools.combinations(range(n), 2)
+        if captions[i] and captions[j] and captions[i] != captions[j]
+    ]
+    compare = _by_sequence if method == "sequence" else _by_question
+    texts = [(captions[i], captions[j]) for i, j in pairs]
+    for (i, j), value in zip(pairs, compare(transcript, scorer, goal, texts) if texts else (), strict=True):
+        odds[i, j], odds[j, i] = value, -value
     return odds
 
 
-def _by_sequence(transcript: Transcript, scorer: Scoring, goal: str, one: str, other: str) -> float:
-    options = [f"1. {one}\n2. {other}", f"1. {other}\n2. {one}"]
-    scores = transcript.score("score_pair", scorer, fill("pair_sequence", goal=goal), options)
-    return scores[0].log_likelihood - scores[1].log_likelihood
+def _by_sequence(transcript: Transcript, scorer: Scoring, goal: str, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    options = [f"1. {first}\n2. {second}" for one, other in pairs for first, second in ((one, other), (other, one))]
+    scores = transcript.score("score_pairs", scorer, fill("pair_sequence", goal=goal), options)
+    return [there.log_likelihood - back.log_likelihood for there, back in zip(scores[::2], scores[1::2], strict=True)]
 
 
-def _by_question(transcript: Transcript, scorer: Scoring, goal: str, one: str, other: str) -> float:
-    total = 0.0
-    for first, second, sign in ((one, other, 1.0), (other, one, -1.0)):
-        prompt = fill("pair_question", goal=goal, first=first, second=second)
-        scores = transcript.score("score_pair", scorer, prompt, ["A", "B"])
-        total += sign * (scores[0].log_likelihood - scores[1].log_likelihood)
-    return total / 2
+def _by_question(transcript: Transcript, scorer: Scoring, goal: str, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    values = []
+    for one, other in pairs:
+        total = 0.0
+        for first, second, sign in ((one, other, 1.0), (other, one, -1.0)):
+            prompt = fill("pair_question", goal=goal, first=first, second=second)
+            scores = transcript.score("score_pair", scorer, prompt, ["A", "B"])
+            total += sign * (scores[0].log_likelihood - scores[1].log_likelihood)
+        values.append(total / 2)
+    return values
