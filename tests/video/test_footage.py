@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vidcausal.errors import ConfigError, MissingMediaError, NoClipsError
+from vidcausal.errors import ConfigError, DecodeTimeoutError, MissingMediaError, NoClipsError
 from vidcausal.types import Media, Span, SpeechLine
 from vidcausal.video import decode
 from vidcausal.video.edit import Piece, join_clips, write_frames
@@ -112,6 +112,28 @@ def test_given_spans_make_clips(files):
     footage = Footage.open(Media((files["cards"],), clip_spans=spans), Fps(1), numbered_clips=True)
     assert [c.span for c in footage.clips] == list(spans)
     assert [len(footage.clip_frames(k)) for k in (1, 2, 3)] >= [3, 3, 3]
+
+
+def test_spans_shorter_than_a_frame_and_outside_the_video(files):
+    short = Footage.open(Media((files["a"],), clip_spans=(Span(0.52, 0.55), Span(1.0, 1.0))), Uniform(2))
+    assert short.clip_frames(1).pts_seconds.tolist() == pytest.approx([0.5])
+    assert short.clip_frames(2).pts_seconds.tolist() == pytest.approx([1.0], abs=0.11)
+    outside = Footage.open(Media((files["a"],), clip_spans=(Span(0, 1), Span(5, 6))), Uniform(2))
+    with pytest.raises(ConfigError, match="clip 2"):
+        _ = outside.clips
+
+
+def test_sound_that_cannot_be_had_is_reported(files, monkeypatch):
+    from vidcausal.video import audio
+
+    def fail(*arguments, **options):
+        raise DecodeTimeoutError("too slow")
+
+    monkeypatch.setattr(audio, "read_waveform", fail)
+    footage = Footage.open(Media((files["a"],)), Uniform(2), transcribe=lambda waveform: [])
+    object.__setattr__(footage._source._infos[0], "has_audio", True)
+    assert footage.speech == ()
+    assert footage.decode_report() == {"speech_error": "too slow"}
 
 
 def test_no_cards_is_an_error_only_for_clips(files):

@@ -76,7 +76,7 @@ def read_embedded_subtitles(info: VideoInfo) -> tuple[SpeechLine, ...]:
     deadline = 30.0 + info.size_bytes / 2e7
     for stream in range(info.subtitle_streams):
         source = ffmpeg.media_input(info.path, copyts=None)
-        node = source[f"s:{stream}"].output("pipe:1", format="ass")
+        node = source[f"s:{stream}"].output("pipe:1", format="ass", fs=MAX_BYTES)
         try:
             text = ffmpeg.run(node, deadline=deadline, source=info.path, limit_bytes=MAX_BYTES)
         except DecodeTimeoutError:

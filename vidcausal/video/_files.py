@@ -1,0 +1,322 @@
+"""The files behind a footage: one timeline, which frames to take, numbered clips, speech. Each is worked out once."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vidcausal.cache import DiskCache, digest
+from vidcausal.errors import ConfigError, DecodeError, NoClipsError
+from vidcausal.types import Media, Span, SpeechLine
+from vidcausal.video.frames import FrameBatch
+
+if TYPE_CHECKING:
+    from vidcausal.video.audio import Waveform
+    from vidcausal.video.clips import TitleCard
+    from vidcausal.video.decode import Video
+    from vidcausal.video.limits import MediaLimits
+    from vidcausal.video.probe import VideoInfo
+    from vidcausal.video.sampling import SamplingPolicy
+
+MIN_CLIP_FRAMES = 3
+"""Every numbered clip gets at least this many frames (fewer only where the clip has fewer)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A numbered clip: its 1-based number, its span on the footage's one timeline, the file it comes from."""
+
+    number: int
+    span: Span
+    path: str
+
+
+class Files:
+    """One or several files on one timeline, decoded when asked."""
+
+    def __init__(
+        self,
+        media: Media,
+        policy: SamplingPolicy,
+        *,
+        size: int | tuple[int, int] | None,
+        device: str,
+        backend: str,
+        media_root: str | Path | None,
+        limits: MediaLimits | None,
+        numbered_clips: bool,
+        transcribe: Callable[[Waveform], Sequence[SpeechLine]] | None,
+    ) -> None:
+        from vidcausal.video.decode import open_video
+        from vidcausal.video.limits import MediaLimits
+
+        if not media.videos:
+            raise ConfigError("no video was given; name one file, or one file for each clip")
+        if media.clip_spans and len(media.videos) > 1:
+            raise ConfigError(
+                f"{len(media.clip_spans)} clip spans were given with {len(media.videos)} files; "
+                "spans cut a single file, several files are clips already"
+            )
+        self.media = media
+        self._policy = policy
+        self._size = size
+        self._backend = backend
+        self._media_root = media_root
+        self._limits = limits if limits is not None else MediaLimits()
+        self._transcribe = transcribe
+        self._finds_cards = numbered_clips and len(media.videos) == 1 and not media.clip_spans
+        self._videos: tuple[Video, ...] = tuple(
+            open_video(path, device=device, backend=backend, media_root=media_root, limits=self._limits)
+            for path in media.videos
+        )
+        self._report: dict[str, Any] = {}
+
+    def __str__(self) -> str:
+        return ", ".join(Path(path).name for path in self.media.videos)
+
+    # ---- the timeline -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _infos(self) -> tuple[VideoInfo, ...]:
+        return tuple(video.info for video in self._videos)
+
+    @cached_property
+    def _starts(self) -> tuple[float, ...]:
+        """Where each file begins on the timeline."""
+        ends = np.cumsum([0.0, *(info.duration for info in self._infos)])
+        return tuple(float(end) for end in ends[:-1])
+
+    @property
+    def duration(self) -> float:
+        return float(sum(info.duration for info in self._infos))
+
+    @cached_property
+    def _timeline(self) -> VideoInfo:
+        """All files as if they were one video, so that a policy plans over them as over one."""
+        if len(self._infos) == 1:
+            return self._infos[0]
+        counts = np.cumsum([0, *(info.num_frames for info in self._infos)])
+        joined = zip(self._infos, self._starts, counts[:-1], strict=True)
+        pts, keys = zip(
+            *((info.pts_seconds + start, info.keyframes + first) for info, start, first in joined), strict=True
+        )
+        return dataclasses.replace(
+            self._infos[0],
+            digest=digest(*(info.digest for info in self._infos)),
+            pts_seconds=np.concatenate(pts),
+            keyframes=np.concatenate(keys),
+            duration=self.duration,
+        )
+
+    @cached_property
+    def key(self) -> str:
+        parts = [video.plan_key(self._policy, self._size, None) for video in self._videos]
+        if self._finds_cards:
+            from vidcausal.video.clips import DETECTOR
+
+            parts.append(DETECTOR)
+        parts += [f"{span.start:.6f}:{span.end:.6f}" for span in self.media.clip_spans]
+        if self.media.subtitles is not None:
+            from vidcausal.video.subtitles import subtitle_bytes
+
+            content = subtitle_bytes(self.media.subtitles, media_root=self._media_root, limits=self._limits)
+            parts.append(f"subtitles {hashlib.sha256(content).hexdigest()}")
+        elif self._transcribe is not None:
+            name = getattr(self._transcribe, "__qualname__", type(self._transcribe).__qualname__)
+            parts.append(f"speech {getattr(self._transcribe, 'fingerprint', name)}")
+        return digest("footage", str(MIN_CLIP_FRAMES), *parts)
+
+    # ---- clips --------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _cards(self) -> tuple[TitleCard, ...]:
+        from vidcausal.video.clips import find_title_cards
+
+        return find_title_cards(self._videos[0], cache=DiskCache()) if self._finds_cards else ()
+
+    @cached_property
+    def _known_clips(self) -> tuple[Clip, ...]:
+        paths = self.media.videos
+        if len(paths) > 1:
+            spans = [Span(s, s + info.duration) for s, info in zip(self._starts, self._infos, strict=True)]
+            return tuple(Clip(n, span, path) for n, (span, path) in enumerate(zip(spans, paths, strict=True), 1))
+        if self._finds_cards:
+            from vidcausal.video.clips import clip_spans
+
+            found = clip_spans(self._cards, self._infos[0])
+        else:
+            found = self.media.clip_spans
+            for number, span in enumerate(found, 1):
+                if span.start >= self.duration:
+                    raise ConfigError(
+                        f"clip {number} ({span.start:.2f}-{span.end:.2f} s) lies outside {paths[0]}, which is "
+                        f"{self.duration:.2f} s long; give spans in seconds since the first frame"
+                    )
+        return tuple(Clip(number, span, paths[0]) for number, span in enumerate(found, 1))
+
+    @property
+    def clips(self) -> tuple[Clip, ...]:
+        if self._finds_cards and not self._known_clips:
+            raise NoClipsError(
+                f"no title cards ('Clip 1', 'Clip 2' … on a plain background) were found in {self.media.videos[0]}; "
+                "give the clips as separate files, or their spans in seconds"
+            )
+        return self._known_clips
+
+    # ---- frames -------------------------------------------------------------------------------------------------
+
+    def _plan(self) -> list[int]:
+        """Positions on the timeline: the policy's, and what clips and title cards lack."""
+        pts = self._timeline.pts_seconds
+        chosen = {_nearest(pts, t) for t in self._policy.plan(self._timeline)}
+        for clip in self._known_clips:
+            first, last = np.searchsorted(pts, [clip.span.start - 5e-4, clip.span.end - 5e-4])
+            first = first if last > first else max(first - 1, 0)
+            last = max(last, first + 1)
+            chosen.update(_more(sorted(i for i in chosen if first <= i < last), int(first), int(last)))
+        chosen.update(_nearest(pts, (card.span.start + card.span.end) / 2) for card in self._cards)
+        return sorted(chosen)
+
+    @cached_property
+    def frames(self) -> FrameBatch:
+        plan = self._plan()
+        started = time.perf_counter()
+        counts = np.cumsum([0, *(info.num_frames for info in self._infos)])
+        size = self._common_size()
+        batches: list[FrameBatch] = []
+        for n, video in enumerate(self._videos):
+            low, high = (bisect.bisect_left(plan, int(counts[k])) for k in (n, n + 1))
+            local = [float(self._infos[n].pts_seconds[i - counts[n]]) for i in plan[low:high]]
+            if local:
+                batch = video.read(local, size=self._size) if size is None else _read_fitted(video, local, size)
+                batches.append(_moved(batch, self._starts[n]))
+        frames = batches[0] if len(batches) == 1 else _join(batches)
+        self._report.update(self._describe(frames, time.perf_counter() - started))
+        return dataclasses.replace(frames, key=self.key)
+
+    def _common_size(self) -> tuple[int, int] | None:
+        """The size several files of different shapes are fitted into; None where the reader's own rule is enough."""
+        if len(self._videos) == 1 or isinstance(self._size, tuple):
+            return None
+        from vidcausal.video.decode import output_size
+
+        return output_size(self._infos[0], self._size)
+
+    def _describe(self, frames: FrameBatch, seconds: float) -> dict[str, Any]:
+        fallbacks = [str(video.cpu_fallback) for video in self._videos if video.cpu_fallback]
+        return {
+            "backend": frames.backend,
+            "cpu_fallback": "; ".join(dict.fromkeys(fallbacks)) or None,
+            "damaged": frames.damaged,
+            "bad_packets": frames.bad_packets,
+            "missing": len(frames.missing_seconds),
+            "num_frames": len(frames),
+            "seconds": round(seconds, 3),
+        }
+
+    def report(self) -> dict[str, Any]:
+        return dict(self._report)
+
+    # ---- speech -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def speech(self) -> tuple[SpeechLine, ...]:
+        from vidcausal.video.subtitles import playback_start, read_subtitles
+
+        if self.media.subtitles is not None:
+            shift = playback_start(self._infos[0])
+            return read_subtitles(self.media.subtitles, shift=shift, media_root=self._media_root, limits=self._limits)
+        return tuple(
+            SpeechLine(line.start + start, line.end + start, line.text)
+            for info, start in zip(self._infos, self._starts, strict=True)
+            for line in self._speech_of(info)
+        )
+
+    def _speech_of(self, info: VideoInfo) -> Sequence[SpeechLine]:
+        from vidcausal.video.audio import read_waveform
+        from vidcausal.video.subtitles import read_embedded_subtitles
+
+        try:
+            if info.subtitle_streams and (lines := read_embedded_subtitles(info)):
+                return lines
+            if not info.has_audio or self._transcribe is None:
+                return ()
+            waveform = read_waveform(info, limits=self._limits)
+        except DecodeError as error:  # the pictures can still be used; the report says what is missing
+            self._report["speech_error"] = str(error)
+            return ()
+        return self._transcribe(waveform)
+
+    def close(self) -> None:
+        for video in self._videos:
+            video.__exit__(None, None, None)
+
+
+def _more(have: list[int], first: int, last: int) -> list[int]:
+    """Positions in ``[first, last)`` that bring ``have`` up to :data:`MIN_CLIP_FRAMES`, each in the widest gap."""
+    wanted = min(MIN_CLIP_FRAMES, last - first)
+    if not have:
+        return [int(first + (k + 0.5) * (last - first) / wanted) for k in range(wanted)]
+    added: list[int] = []
+    while len(have) + len(added) < wanted:
+        taken = np.asarray(have + added)
+        gaps = np.abs(np.arange(first, last)[:, None] - taken[None, :]).min(axis=1)
+        added.append(first + int(gaps.argmax()))
+    return added
+
+
+def _nearest(pts: NDArray[np.float64], seconds: float) -> int:
+    """Index of the frame nearest to ``seconds``."""
+    right = min(int(np.searchsorted(pts, seconds)), len(pts) - 1)
+    left = max(right - 1, 0)
+    return left if abs(pts[left] - seconds) <= abs(pts[right] - seconds) else right
+
+
+def _read_fitted(video: Video, seconds: list[float], size: tuple[int, int]) -> FrameBatch:
+    """Frames of one file in pictures of ``size``; another aspect is kept and padded with black."""
+    info = video.info
+    scale = min(size[0] / info.height, size[1] / info.width)
+    inner = max(1, round(info.height * scale)), max(1, round(info.width * scale))
+    # A pixel or two of difference is rounding, not another aspect.
+    if max(abs(inner[0] - size[0]), abs(inner[1] - size[1])) <= 2:
+        return video.read(seconds, size=size)
+    batch = video.read(seconds, size=inner)
+    top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    padded = batch.data.new_zeros((len(batch), 3, *size))
+    padded[:, :, top : top + inner[0], left : left + inner[1]] = batch.data
+    return dataclasses.replace(batch, data=padded)
+
+
+def _moved(batch: FrameBatch, start: float) -> FrameBatch:
+    """The same frames at their place on the timeline."""
+    asked = batch.requested_seconds
+    return dataclasses.replace(
+        batch,
+        pts_seconds=batch.pts_seconds + start,
+        requested_seconds=None if asked is None else asked + start,
+        missing_seconds=tuple(t + start for t in batch.missing_seconds),
+    )
+
+
+def _join(batches: Sequence[FrameBatch]) -> FrameBatch:
+    asked = [b.requested_seconds if b.requested_seconds is not None else b.pts_seconds for b in batches]
+    return FrameBatch(
+        data=torch.cat([b.data for b in batches]),
+        pts_seconds=torch.cat([b.pts_seconds for b in batches]),
+        requested_seconds=torch.cat(asked),
+        missing_seconds=tuple(t for b in batches for t in b.missing_seconds),
+        bad_packets=sum(b.bad_packets for b in batches),
+        damaged=any(b.damaged for b in batches),
+        backend=" + ".join(dict.fromkeys(b.backend for b in batches if b.backend)),
+    )
