@@ -151,10 +151,10 @@ def _group_means(groups: Sequence[Hashable], values: Sequence[float]) -> dict[Ha
 def chance(answers: Sequence[Numbers]) -> dict[str, Any]:
     """Exact expectations, in percent, of ways to answer without looking, over these ground truths.
 
-    ``accuracy`` and ``step_accuracy``: a uniform random permutation. ``excluding_identity_and_reversal``: uniform over
+    ``accuracy`` and ``step_accuracy``: a uniform random permutation. ``…_excluding_identity_and_reversal``: uniform over
     the other permutations (VCRBench's ground truth never is one of those two; below three clips nothing else is left
-    and the uniform value is used). ``best_constant_per_n``: always the most frequent true order of each length, chosen
-    with the answers known. ``identity``: always 1, 2, …, n. ``per_n`` splits the accuracies by length.
+    and the uniform value is used). ``best_constant_…``: always the most frequent true order of each length, chosen
+    with the answers known (``best_constant_answers``). ``identity_…``: always 1, 2, …, n. ``per_n`` splits by length.
     """
     if not answers:
         raise ValueError("no ground truths")
@@ -162,24 +162,27 @@ def chance(answers: Sequence[Numbers]) -> dict[str, Any]:
     by_length: dict[int, list[Numbers]] = defaultdict(list)
     for answer in answers:
         by_length[len(answer)].append(answer)
+    identity = {n: tuple(range(1, n + 1)) for n in by_length}
     return {
         **_random(answers),
-        "excluding_identity_and_reversal": _random(answers, exclude=True),
-        "best_constant_per_n": {
-            **_always(answers, constant),
-            "answers": {str(n): list(order) for n, order in sorted(constant.items())},
-        },
-        "identity": _always(answers, {n: tuple(range(1, n + 1)) for n in by_length}),
+        **_named(_random(answers, exclude=True), "{}_excluding_identity_and_reversal"),
+        **_named(_always(answers, constant), "best_constant_{}"),
+        **_named(_always(answers, identity), "identity_{}"),
+        "best_constant_answers": {str(n): list(order) for n, order in sorted(constant.items())},
         "per_n": {
             str(n): {
                 "count": len(group),
                 "accuracy": _random(group)["accuracy"],
-                "excluding_identity_and_reversal": _random(group, exclude=True)["accuracy"],
-                "best_constant": _always(group, constant)["accuracy"],
+                "accuracy_excluding_identity_and_reversal": _random(group, exclude=True)["accuracy"],
+                "best_constant_accuracy": _always(group, constant)["accuracy"],
             }
             for n, group in sorted(by_length.items())
         },
     }
+
+
+def _named(scores: dict[str, float], pattern: str) -> dict[str, float]:
+    return {pattern.format(name): value for name, value in scores.items()}
 
 
 def best_constant(answers: Sequence[Numbers]) -> dict[int, tuple[int, ...]]:
