@@ -151,9 +151,9 @@ def _group_means(groups: Sequence[Hashable], values: Sequence[float]) -> dict[Ha
 def chance(answers: Sequence[Numbers]) -> dict[str, Any]:
     """Exact expectations, in percent, of ways to answer without looking, over these ground truths.
 
-    ``accuracy`` and ``step_accuracy``: a uniform random permutation. ``…_excluding_identity_and_reversal``: uniform over
-    the other permutations (VCRBench's ground truth never is one of those two; below three clips nothing else is left
-    and the uniform value is used). ``best_constant_…``: always the most frequent true order of each length, chosen
+    ``accuracy`` and ``step_accuracy``: a uniform random permutation. ``…_excluding_identity_and_reversal``: uniform
+    over the other permutations (VCRBench's ground truth never is one of those two; below three clips nothing else is
+    left and the uniform value is used). ``best_constant_…``: always the most frequent true order of each length, chosen
     with the answers known (``best_constant_answers``). ``identity_…``: always 1, 2, …, n. ``per_n`` splits by length.
     """
     if not answers:
