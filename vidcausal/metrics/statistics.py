@@ -152,6 +152,7 @@ def _tables(
 
 def _draw(top: Array, bottom: Array, num_clusters: int, resamples: int, seed: int) -> Array:
     generator = np.random.default_rng(seed)
+    resamples = resamples if num_clusters > 1 else 1  # one cluster can only be drawn again
     out = np.empty(resamples)
     for start in range(0, resamples, _BLOCK):
         size = min(_BLOCK, resamples - start)
