@@ -100,6 +100,11 @@ def test_paired_bootstrap_sees_a_difference_and_none() -> None:
     assert same.p_value == 1.0
 
 
+def test_one_video_proves_nothing() -> None:
+    assert bootstrap_interval([1.0, 0.0], clusters=["a", "a"]) == (0.5, 0.5)
+    assert paired_bootstrap([0.0, 0.0], [1.0, 1.0], clusters=["a", "a"]).p_value == 1.0
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -84,7 +84,7 @@ def paired_bootstrap(
     draws = _draw(top, bottom, inverse, resamples, seed)
     low, high = _percentiles(draws, level)
     tail = min(np.count_nonzero(draws <= 0), np.count_nonzero(draws >= 0))
-    p_value = min(1.0, 2 * (float(tail) + 1) / (resamples + 1))
+    p_value = min(1.0, 2 * (float(tail) + 1) / (draws.size + 1))
     return PairedDifference(float((b - a).mean()), low, high, p_value)
 
 
