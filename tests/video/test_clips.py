@@ -71,10 +71,19 @@ def test_two_digit_numbers_and_short_cards():
 def test_a_fade_belongs_to_the_card():
     sharp = card("Clip 2", 12)
     fade = [(frame * k / 6).astype(np.uint8) for k, frame in enumerate(sharp[:6])]
-    frames = card("Clip 1", 15) + scene(1, 30) + fade + sharp + scene(2, 30)
+    frames = card("Clip 1", 15) + scene(1, 30) + fade + sharp + fade[::-1] + scene(2, 30)
     pairs, duration = timed(frames)
     cards = title_cards(pairs, duration)
-    assert [c.span.start for c in cards] == pytest.approx([0, 45 / FPS])
+    assert [c.span.start for c in cards] == pytest.approx([0, 46 / FPS], abs=0.01)
+    assert cards[1].span.end == pytest.approx((45 + 6 + 12 + 5) / FPS, abs=0.01)
+
+
+def test_a_dark_start_of_a_clip_belongs_to_the_clip():
+    dark = [np.zeros((108, 192, 3), np.uint8)] * 7
+    frames = card("Clip 1", 15) + scene(1, 30) + dark + card("Clip 2", 15) + dark + scene(2, 30)
+    pairs, duration = timed(frames)
+    times = [t for c in title_cards(pairs, duration) for t in (c.span.start, c.span.end)]
+    assert times == pytest.approx([0, 1, 52 / FPS, 67 / FPS])
 
 
 def test_compression_noise_does_not_matter():

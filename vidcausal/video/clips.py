@@ -9,6 +9,7 @@ picture are not recognized; give the spans instead.
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from vidcausal.video.decode import Video
     from vidcausal.video.probe import VideoInfo
 
-DETECTOR = "title cards 1"
+DETECTOR = "title cards 2"
 """Changes whenever the detector may give other spans, so that caches notice."""
 
 HEIGHT = 108
@@ -75,6 +76,50 @@ class _Run:
     first: int
     last: int
     look: _Look
+    begin: int
+    """First frame of the fade before it, ``first`` without one."""
+    end: int
+    """Last frame of the fade after it, ``last`` without one."""
+
+
+class _Runs:
+    """Collects the runs of a video whose frames come one by one; keeps few pictures."""
+
+    def __init__(self) -> None:
+        self.runs: list[_Run] = []
+        self.times: list[float] = []
+        self._before: _Look | None = None
+        self._plain: deque[_Look] = deque(maxlen=64)
+        """The latest plain frames that are no cards, without a gap up to the frame before."""
+
+    def add(self, seconds: float, picture: Pixels) -> None:
+        """The next frame."""
+        look = _look(picture)
+        index = len(self.times)
+        self.times.append(seconds)
+        latest = self.runs[-1] if self.runs else None
+        if look.card:
+            if latest and self._before and latest.last == index - 1 and _same_picture(self._before, look):
+                latest.last = latest.end = index
+                latest.look = max(latest.look, look, key=lambda one: one.ink)
+            else:
+                self.runs.append(_Run(index, index, look, index - self._fading_in(look), index))
+        elif look.plain and latest and latest.end == index - 1 and _is_faded(look, latest.look):
+            latest.end = index
+        if look.plain and not look.card:
+            self._plain.append(look)
+        else:
+            self._plain.clear()
+        self._before = look
+
+    def _fading_in(self, card: _Look) -> int:
+        """How many of the frames just before are the same card, fading in."""
+        count = 0
+        for look in reversed(self._plain):
+            if not _is_faded(look, card):
+                break
+            count += 1
+        return count
 
 
 def find_title_cards(video: Video, *, cache: DiskCache | None = None) -> tuple[TitleCard, ...]:
@@ -102,25 +147,15 @@ def clip_spans(cards: Sequence[TitleCard], info: VideoInfo) -> tuple[Span, ...]:
 
 def title_cards(frames: Iterable[tuple[float, Pixels]], duration: float) -> tuple[TitleCard, ...]:
     """Title cards among ``(seconds, RGB picture [h, w, 3])`` pairs of all frames in playing order."""
-    times: list[float] = []
-    plain: list[bool] = []
-    runs: list[_Run] = []
-    before: _Look | None = None
-    for index, (seconds, picture) in enumerate(frames):
-        look = _look(picture)
-        times.append(seconds)
-        plain.append(look.plain)
-        if look.card:
-            if runs and before is not None and runs[-1].last == index - 1 and _same_picture(before, look):
-                runs[-1].last = index
-                runs[-1].look = max(runs[-1].look, look, key=lambda one: one.ink)
-            else:
-                runs.append(_Run(index, index, look))
-        before = look
+    found = _Runs()
+    for seconds, picture in frames:
+        found.add(seconds, picture)
+    times = found.times
     ends = [*times[1:], duration]
-    runs = [run for run in runs if CARD_SECONDS[0] <= ends[run.last] - times[run.first] + 1e-6 <= CARD_SECONDS[1]]
+    shortest, longest = CARD_SECONDS
+    runs = [run for run in found.runs if shortest <= ends[run.last] - times[run.first] + 1e-6 <= longest]
     chosen = _one_style(runs, times)
-    spans = [_with_fades(run, times, ends, plain) for run in chosen]
+    spans = [_with_fades(run, times, ends) for run in chosen]
     while spans and duration - spans[-1].end < MIN_CLIP_SECONDS:
         spans.pop()
     too_near = any(b.start - a.end < MIN_CLIP_SECONDS for a, b in zip(spans, spans[1:], strict=False))
@@ -203,11 +238,16 @@ def _one_style(runs: Sequence[_Run], times: Sequence[float]) -> list[_Run]:
     return group
 
 
-def _with_fades(run: _Run, times: Sequence[float], ends: Sequence[float], plain: Sequence[bool]) -> Span:
-    """From the first to the last plain frame around the card, at most ``FADE_SECONDS`` more at each side."""
-    first, last = run.first, run.last
-    while first > 0 and plain[first - 1] and times[run.first] - times[first - 1] <= FADE_SECONDS:
-        first -= 1
-    while last + 1 < len(times) and plain[last + 1] and ends[last + 1] - ends[run.last] <= FADE_SECONDS:
-        last += 1
-    return Span(times[first], ends[last])
+def _is_faded(look: _Look, card: _Look) -> bool:
+    """A plain frame in which the letters of ``card`` can still, or already, be seen."""
+    on_card = np.abs(card.picture.astype(np.int16) - card.background).max(axis=2)
+    here = np.abs(look.picture.astype(np.int16) - look.background).max(axis=2)
+    contrast = float(here[on_card >= _INK].mean())
+    return contrast >= 6 and float((on_card > _PLAIN)[here >= contrast / 2].mean()) >= 0.7
+
+
+def _with_fades(run: _Run, times: Sequence[float], ends: Sequence[float]) -> Span:
+    """The card with at most ``FADE_SECONDS`` of fade at each side."""
+    start = max(times[run.begin], times[run.first] - FADE_SECONDS)
+    end = min(ends[run.end], ends[run.last] + FADE_SECONDS)
+    return Span(start, end)
