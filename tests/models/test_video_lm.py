@@ -129,6 +129,11 @@ def test_a_prompt_that_does_not_fit_is_refused_with_its_parts(tiny: VideoLM) -> 
         tiny.chat("x" * 8000, video(), max_new_tokens=200)
 
 
+def test_no_frames_are_not_a_video(tiny: VideoLM) -> None:
+    with pytest.raises(ModelError, match="got no frames"):
+        tiny.chat("?", video(0))
+
+
 def test_the_future_does_not_reach_tokens_of_early_frames(tiny: VideoLM) -> None:
     frames = video(6)
     data = frames.data.clone()

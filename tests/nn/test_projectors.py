@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vidcausal.errors import ConfigError, UnknownNameError
+from vidcausal.nn.attention import attend_block
 from vidcausal.nn.projectors import (
     PROJECTORS,
     CausalCrossAttentionProjector,
@@ -347,3 +348,40 @@ def test_pooling_averages_squares_of_patches() -> None:
     assert tokens[0, :, 0].tolist() == [2.5, 4.5, 10.5, 12.5]
     with pytest.raises(ValueError, match="square grid"):
         projector.project(torch.zeros(1, 1, 5, 4), torch.zeros(1, 1))
+
+
+# ---- on a GPU ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["pool", "pool-floor", "per-frame"])
+def test_a_gpu_keeps_causality_to_the_bit_and_streams_alike(kind: str, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    name, sizes = KINDS[kind]
+    projector = build_projector(name, VISION, OUT, **sizes).to("cuda", dtype).eval()
+    features, times = video(2, 13, patches=196)
+    features, times = features.to("cuda", dtype), times.cuda()
+    changed = features.clone()
+    changed[:, 7:] = torch.randn_like(changed[:, 7:]) * 50
+    with torch.no_grad():
+        before, after = projector.project(features, times), projector.project(changed, times)
+        stream = projector.stream(13).absorb(features, times)
+        moved = projector.stream(13).absorb(changed, times)
+    blind = before.frame_index[0] < 7
+    assert torch.equal(before.tokens[:, blind], after.tokens[:, blind])
+    assert torch.equal(stream.tokens[:, blind], moved.tokens[:, blind])
+    # bfloat16 keeps 8 bits, and attention, residual and feed-forward each round
+    tolerance = 1e-5 if dtype == torch.float32 else 3e-2
+    torch.testing.assert_close(stream.tokens, before.tokens, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("dtype", "width"), [(torch.float32, 72), (torch.bfloat16, 72), (torch.float16, 64)])
+def test_the_fused_block_of_a_gpu_is_the_plain_one(dtype: torch.dtype, width: int) -> None:
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 3, n, width, device="cuda").to(dtype) for n in (45, 300, 300))
+    fused, plain = attend_block(q, k, v), attend_block(q.clone().requires_grad_(), k, v)
+    tolerance = 1e-5 if dtype == torch.float32 else 2e-2
+    for one, other in zip(fused, plain, strict=True):
+        torch.testing.assert_close(one, other.detach(), atol=tolerance, rtol=tolerance)

@@ -153,7 +153,13 @@ class VideoLM(nn.Module):
 
     @torch.no_grad()
     def encode_video(self, frames: FrameBatch) -> ProjectedTokens:
-        """Tokens of one video, ``[1, q, d]``; frames are encoded in batches and absorbed, features are not kept."""
+        """Tokens of one video, ``[1, q, d]``; frames are encoded in batches and absorbed, features are not kept.
+
+        Raises:
+            ModelError: there are no frames.
+        """
+        if not len(frames):
+            raise ModelError(f"{self.name} got no frames; sample at least one, or leave frames out")
         stream, parts, start = self.projector.stream(len(frames)), list[ProjectedTokens](), 0
         for features in self.encoder.batches(frames):
             times = frames.pts_seconds[start : start + len(features)].to(features.device)
