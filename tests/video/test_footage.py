@@ -207,6 +207,16 @@ def test_thumbnails_are_small_jpegs(files):
     assert footage.thumbnails(0) == []
 
 
+def test_a_second_look_decodes_nothing(files, reads):
+    first = Footage.open(Media((files["cards"],)), Uniform(9), numbered_clips=True)
+    seen, clips = first.thumbnails(5), first.clips
+    looked = len(reads)
+    again = Footage.open(Media((files["cards"],)), Uniform(9), numbered_clips=True)
+    assert (again.thumbnails(5), again.clips, again.key) == (seen, clips, first.key)
+    assert len(reads) == looked
+    assert again.decode_report() == {}
+
+
 def test_frames_in_memory():
     frames = FrameBatch(torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.arange(4, dtype=torch.float64))
     clips = (Clip(1, Span(0, 2), "x"), Clip(2, Span(2, 4), "x"))

@@ -81,6 +81,7 @@ class Files:
             for path in media.videos
         )
         self._report: dict[str, Any] = {}
+        self.cache: DiskCache | None = DiskCache()
 
     def __str__(self) -> str:
         return ", ".join(Path(path).name for path in self.media.videos)
@@ -143,7 +144,7 @@ class Files:
     def _cards(self) -> tuple[TitleCard, ...]:
         from vidcausal.video.clips import find_title_cards
 
-        return find_title_cards(self._videos[0], cache=DiskCache()) if self._finds_cards else ()
+        return find_title_cards(self._videos[0], cache=self.cache) if self._finds_cards else ()
 
     @cached_property
     def _known_clips(self) -> tuple[Clip, ...]:

@@ -132,7 +132,7 @@ def cut(source: str | Path | VideoInfo, span: Span, path: str | Path, *, quality
         # The sound keeps its distance from the first frame that is kept, not from the start of the span.
         first = float(info.pts_seconds[kept][0])
         nodes.append(sound.filter("atrim", start=first, end=span.end).filter("asetpts", f"PTS-{first:.6f}/TB"))
-    _encode(nodes, target, 60.0 + 4.0 * span.end, info.path, crf=quality, fps_mode="vfr")
+    _encode(nodes, target, 60.0 + 4.0 * span.end, info.path, crf=quality)
     return target
 
 

@@ -6,6 +6,7 @@ frames, title cards and speech are worked out when they are first asked for, eac
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 from collections.abc import Callable, Sequence
@@ -17,8 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vidcausal.cache import digest
-from vidcausal.errors import ConfigError
+from vidcausal.cache import DiskCache, digest
+from vidcausal.errors import ConfigError, OutputError
 from vidcausal.types import Media, Span, SpeechLine
 from vidcausal.video._files import MIN_CLIP_FRAMES, Clip, Files
 from vidcausal.video.frames import FrameBatch
@@ -159,11 +160,22 @@ class Footage:
         return self._source.report()
 
     def thumbnails(self, max_frames: int = 16, height: int = 120) -> list[tuple[float, bytes]]:
-        """Up to ``max_frames`` of the sampled frames, evenly chosen, as ``(seconds, JPEG bytes)``."""
+        """Up to ``max_frames`` of the sampled frames, evenly chosen, as ``(seconds, JPEG bytes)``.
+
+        Those of files are kept on disk, so that a second run over the same videos decodes nothing.
+        """
+        cache = self._source.cache
+        key = f"{self.key} {max_frames} {height}"
+        if cache is not None and (known := cache.get_arrays("thumbnails", key)) is not None:
+            parts = np.split(known["jpeg"], np.cumsum(known["lengths"])[:-1])
+            return [(float(t), part.tobytes()) for t, part in zip(known["seconds"], parts, strict=True)]
         frames = self.frames
         count = min(max(max_frames, 0), len(frames))
         chosen = np.unique(np.linspace(0, max(len(frames) - 1, 0), count).round().astype(np.int64))
-        return [(float(frames.pts_seconds[i]), _jpeg(frames.data[i], height)) for i in chosen.tolist()]
+        found = [(float(frames.pts_seconds[i]), _jpeg(frames.data[i], height)) for i in chosen.tolist()]
+        if cache is not None and found:
+            _keep(cache, key, found)
+        return found
 
     def close(self) -> None:
         """Let go of open files; what was already decoded stays."""
@@ -181,6 +193,16 @@ class Footage:
         return f"Footage({self._source})"
 
 
+def _keep(cache: DiskCache, key: str, pictures: Sequence[tuple[float, bytes]]) -> None:
+    arrays = {
+        "seconds": np.asarray([seconds for seconds, _ in pictures]),
+        "lengths": np.asarray([len(jpeg) for _, jpeg in pictures]),
+        "jpeg": np.frombuffer(b"".join(jpeg for _, jpeg in pictures), dtype=np.uint8),
+    }
+    with contextlib.suppress(OutputError):  # a cache that cannot be written costs time, nothing else
+        cache.put_arrays("thumbnails", key, arrays)
+
+
 def _jpeg(image: torch.Tensor, height: int) -> bytes:
     from PIL import Image
 
@@ -195,6 +217,8 @@ def _jpeg(image: torch.Tensor, height: int) -> bytes:
 
 class _InMemory:
     """Frames that were there before."""
+
+    cache: DiskCache | None = None
 
     def __init__(
         self, frames: FrameBatch, clips: tuple[Clip, ...], speech: tuple[SpeechLine, ...], duration: float | None
