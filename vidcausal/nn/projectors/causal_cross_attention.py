@@ -26,6 +26,8 @@ from vidcausal.nn.masks import (
 )
 from vidcausal.nn.projectors.base import ProjectedTokens, Projector
 
+_ROWS_AT_ONCE = 256
+
 
 class CausalCrossAttentionProjector(Projector):
     """Global query pool, one cross-attention under the staircase mask, feed-forward to the language model's width.
@@ -198,10 +200,18 @@ class CausalCrossAttentionStream:
         for start in range(0, features.shape[1], projector.block_frames):
             self._absorb_block(features[:, start : start + projector.block_frames])
         rows = slice(bisect.bisect_right(self._limits, before), bisect.bisect_right(self._limits, now))
-        state = self._required_state()
-        done = projector.attention.merge_heads(state.values[:, :, rows].to(features.dtype))
         last = torch.tensor(self._limits[rows], dtype=torch.int64, device=features.device) - 1
-        return ProjectedTokens(projector.to_tokens(done, rows), last.expand(len(features), -1))
+        return ProjectedTokens(self._finished(rows, features), last.expand(len(features), -1))
+
+    def _finished(self, rows: slice, features: Tensor) -> Tensor:
+        """Tokens of ``rows``, a few hundred at a time: the hidden layer is four times as wide as the queries."""
+        state, projector = self._required_state(), self._projector
+        parts = [torch.zeros(len(features), 0, projector.output_dim, dtype=features.dtype, device=features.device)]
+        for start in range(rows.start, rows.stop, _ROWS_AT_ONCE):
+            some = slice(start, min(start + _ROWS_AT_ONCE, rows.stop))
+            attended = projector.attention.merge_heads(state.values[:, :, some].to(features.dtype))
+            parts.append(projector.to_tokens(attended, some))
+        return torch.cat(parts, dim=1)
 
     def _start(self, features: Tensor) -> None:
         projector = self._projector
