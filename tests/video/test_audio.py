@@ -137,3 +137,19 @@ def test_no_ffmpeg_says_what_to_install(monkeypatch):
         ffmpeg.executable()
     with pytest.raises(MissingDependencyError, match="pip install ffmpeg-python"):
         ffmpeg.library()
+
+
+def test_an_ffmpeg_without_the_encoder_is_passed_over(monkeypatch, tmp_path):
+    poor = tmp_path / "ffmpeg"
+    poor.write_text("#!/bin/sh\necho 'ffmpeg version 4.4.2-poor'\n")
+    poor.chmod(0o755)
+    good = ffmpeg._bundled()
+    monkeypatch.setattr(ffmpeg.shutil, "which", lambda name: str(poor))
+    assert ffmpeg.executable() == str(poor)
+    assert ffmpeg.version() == "4.4.2-poor"
+    assert ffmpeg.variable_rate() == {"vsync": "vfr"}
+    if good is not None:
+        assert ffmpeg.executable("libx264") == good
+    monkeypatch.setattr(ffmpeg, "_bundled", lambda: None)
+    with pytest.raises(MissingDependencyError, match="libx264"):
+        ffmpeg.executable("libx264")

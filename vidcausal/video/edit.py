@@ -132,7 +132,7 @@ def cut(source: str | Path | VideoInfo, span: Span, path: str | Path, *, quality
         # The sound keeps its distance from the first frame that is kept, not from the start of the span.
         first = float(info.pts_seconds[kept][0])
         nodes.append(sound.filter("atrim", start=first, end=span.end).filter("asetpts", f"PTS-{first:.6f}/TB"))
-    _encode(nodes, target, 60.0 + 4.0 * span.end, info.path, crf=quality)
+    _encode(nodes, target, 60.0 + 4.0 * span.end, info.path, crf=quality, **ffmpeg.variable_rate("libx264"))
     return target
 
 
@@ -277,7 +277,7 @@ def _encode(streams: list[Any], target: Path, deadline: float, source: str, **op
     os.close(handle)
     try:
         node = ffmpeg.library().output(*streams, ffmpeg.file_url(temporary), **{**settings, **options})
-        ffmpeg.run(node, deadline=deadline, source=source)
+        ffmpeg.run(node, deadline=deadline, source=source, encoder="libx264")
         os.chmod(temporary, 0o644)
         os.replace(temporary, target)
     finally:

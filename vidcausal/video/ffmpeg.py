@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,34 +19,56 @@ from vidcausal.errors import DecodeError, DecodeTimeoutError, MissingDependencyE
 from vidcausal.video.limits import CONTAINERS, PROTOCOLS
 
 
-def executable() -> str:
+def executable(encoder: str | None = None) -> str:
     """Path of ffmpeg: the one on the PATH, else the one that the package imageio-ffmpeg brings.
 
+    With an ``encoder``, the first of them that has it.
+
     Raises:
-        MissingDependencyError: there is neither.
+        MissingDependencyError: there is none.
     """
-    if found := shutil.which("ffmpeg"):
-        return found
-    try:
-        return str(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe())
-    except (ImportError, RuntimeError) as error:
+    found = [path for path in (shutil.which("ffmpeg"), _bundled()) if path]
+    if not found:
         raise MissingDependencyError(
             "no ffmpeg on the PATH and no imageio-ffmpeg; run: pip install imageio-ffmpeg (or install ffmpeg)"
-        ) from error
+        )
+    able = [path for path in found if encoder is None or encoder in _told(path, "-encoders").split()]
+    if not able:
+        raise MissingDependencyError(
+            f"{found[0]} cannot encode {encoder}; run: pip install imageio-ffmpeg, which brings one that can"
+        )
+    return able[0]
 
 
-@functools.lru_cache(maxsize=4)
+def _bundled() -> str | None:
+    try:
+        return str(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe())
+    except (ImportError, RuntimeError):
+        return None
+
+
+@functools.lru_cache(maxsize=16)
+def _told(program: str, question: str) -> str:
+    """What ``program`` prints when asked ``-version`` or ``-encoders``; nothing when it does not run."""
+    command = [program, "-hide_banner", question]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode(errors="replace")
+
+
 def version(program: str | None = None) -> str:
     """Version of ``program`` (default: :func:`executable`) as it prints it, for example ``"7.0.2-static"``."""
-    line = subprocess.run(
-        [program or executable(), "-hide_banner", "-version"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=20,
-        check=False,
-    ).stdout.decode(errors="replace")
-    words = line.split()
+    words = _told(program or executable(), "-version").split()
     return words[2] if len(words) > 2 else "unknown"
+
+
+def variable_rate(encoder: str | None = None) -> dict[str, str]:
+    """The output option that keeps every frame at its own time; it was renamed in ffmpeg 5.1."""
+    numbers = re.match(r"[a-zA-Z]*(\d+)\.(\d+)", version(executable(encoder)))
+    old = numbers is not None and (int(numbers[1]), int(numbers[2])) < (5, 1)
+    return {"vsync": "vfr"} if old else {"fps_mode": "vfr"}
 
 
 def library() -> Any:
@@ -75,7 +98,9 @@ def media_input(path: str | os.PathLike[str], **options: Any) -> Any:
     )
 
 
-def run(node: Any, *, deadline: float, source: str = "", limit_bytes: int | None = None) -> bytes:
+def run(
+    node: Any, *, deadline: float, source: str = "", limit_bytes: int | None = None, encoder: str | None = None
+) -> bytes:
     """Run an ffmpeg-python output node and return its standard output.
 
     Args:
@@ -83,6 +108,7 @@ def run(node: Any, *, deadline: float, source: str = "", limit_bytes: int | None
         deadline: seconds after which the process is killed.
         source: the file it is about, for error messages.
         limit_bytes: more output than this is an error.
+        encoder: an encoder that the program must have.
 
     Raises:
         DecodeTimeoutError: it did not end in time.
@@ -90,7 +116,7 @@ def run(node: Any, *, deadline: float, source: str = "", limit_bytes: int | None
         OutputError: the file to be written cannot be written.
     """
     node = node.global_args("-nostdin", "-hide_banner", "-loglevel", "error")
-    command = library().compile(node, cmd=executable(), overwrite_output=True)
+    command = library().compile(node, cmd=executable(encoder), overwrite_output=True)
     try:
         done = subprocess.run(
             command,
