@@ -42,6 +42,8 @@ _GPU_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "mpeg1video", "mpeg2video
 _GPU_FROM_FRAMES = 64
 _GPU_FROM_PIXELS = 1920 * 1080
 _DAMAGED_SHARE = 0.01
+_DEADLINE_SECONDS, _DEADLINE_RATE = 120.0, 5.0
+"""A read may take this long, and this many seconds a second of video: a guard against hanging, not a budget."""
 
 Size = int | tuple[int, int] | None
 
@@ -185,24 +187,28 @@ class Video:
 
     def plan_key(self, policy: SamplingPolicy, size: Size = None, span: Span | None = None) -> str:
         """The :attr:`FrameBatch.key` that :meth:`sample` will give, known without decoding."""
-        chosen = self._candidates(len(policy.plan(self.info, span)))[0]
+        chosen = self._choose(len(policy.plan(self.info, span)))
         return self._key(policy.key, size, span, chosen)
 
     # ---- choosing a backend -------------------------------------------------------------------------------------
 
-    def _candidates(self, num_frames: int) -> list[str]:
-        """Backends to try, best first."""
+    def _choose(self, num_frames: int) -> str:
+        """The backend to try first."""
         if self.backend != "auto":
-            return [self.backend]
-        chosen = ["pyav"]
+            return self.backend
         if self.device.type == "cuda":
             gpu = [name for name in _GPU_BACKENDS if load_backend(name).unavailable("cuda") is None]
-            reason = self._why_not_gpu(num_frames, gpu)
-            if not reason:
-                return [gpu[0], *chosen]
-            self._no_gpu = reason
-        spare = [name for name in ("torchcodec", "decord") if load_backend(name).unavailable("cpu") is None]
-        return chosen + spare[:1]
+            self._no_gpu = self._why_not_gpu(num_frames, gpu)
+            if not self._no_gpu:
+                return gpu[0]
+        return "pyav"
+
+    def _second(self, first: str) -> str | None:
+        """The backend to try after ``first`` failed, None when there is none or the user named ``first``."""
+        if self.backend != "auto":
+            return None
+        order = ["pyav"] if first != "pyav" else ["torchcodec", "decord"]
+        return next((name for name in order if load_backend(name).unavailable("cpu") is None), None)
 
     def _why_not_gpu(self, num_frames: int, gpu: list[str]) -> str:
         info = self.info
@@ -269,27 +275,29 @@ class Video:
         )
 
     def _decode(self, indices: tuple[int, ...], size: tuple[int, int]) -> tuple[RawFrames, str]:
-        """Read from the first candidate, and once more from the next if that one fails or gives other frames."""
-        info = self.info
-        candidates = self._candidates(len(indices))[:2]
-        for n, name in enumerate(candidates):
-            on_gpu = self.device.type == "cuda" and name in _GPU_BACKENDS and n == 0
-            request = ReadRequest(
-                info=info,
-                indices=indices,
-                size=size,
-                device=str(self.device) if on_gpu else "cpu",
-                threads=self._threads,
-                deadline_seconds=120.0 + 5.0 * info.duration,
-            )
-            try:
-                return _match(load_backend(name).read_frames(request), request, name), name
-            except DecodeError as error:
-                if n + 1 == len(candidates):
-                    raise
-                self._fallback = f"{name} failed ({error}), so {candidates[n + 1]} was used"
-                _log.warning("%s: %s", self.path, self._fallback)
-        raise DecodeError(f"{self.path}: no backend could read it")
+        """Read from the backend that fits, and once from another if that one fails or gives other frames."""
+        first = self._choose(len(indices))
+        try:
+            return self._decode_with(first, indices, size), first
+        except DecodeError as error:
+            second = self._second(first)
+            if second is None:
+                raise
+            self._fallback = f"{first} failed ({error}), so {second} was used"
+            _log.warning("%s: %s", self.path, self._fallback)
+            return self._decode_with(second, indices, size), second
+
+    def _decode_with(self, name: str, indices: tuple[int, ...], size: tuple[int, int]) -> RawFrames:
+        on_gpu = self.device.type == "cuda" and load_backend(name).unavailable("cuda") is None
+        request = ReadRequest(
+            info=self.info,
+            indices=indices,
+            size=size,
+            device=str(self.device) if on_gpu else "cpu",
+            threads=self._threads,
+            deadline_seconds=_DEADLINE_SECONDS + _DEADLINE_RATE * self.info.duration,
+        )
+        return _match(load_backend(name).read_frames(request), request, name)
 
 
 def output_size(info: VideoInfo, size: Size) -> tuple[int, int]:
