@@ -486,10 +486,7 @@ def _run(given: Sequence[str]) -> Done:
         return Done({"version": __version__}, __version__)
     if args.command is None:
         raise ConfigError("name a command: " + ", ".join(COMMANDS) + " (see: vidcausal --help)")
-    if not args.verbose:
-        # Bars of other libraries for every file of weights; ours over samples, and downloads under -v, stay.
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    with logging_to_stderr(args.verbose):
+    with logging_to_stderr(args.verbose, bars=bool(args.verbose)):
         done: Done = args.function(args)
     return done
 
@@ -538,8 +535,13 @@ def _failed(code: str, message: str, exit_code: int, as_json: bool) -> int:
 
 
 @contextlib.contextmanager
-def logging_to_stderr(verbose: int) -> Iterator[None]:
-    """Logs of the package on stderr: warnings, with ``-v`` everything that is worth knowing, with ``-vv`` all."""
+def logging_to_stderr(verbose: int, *, bars: bool = False) -> Iterator[None]:
+    """Logs of the package on stderr: warnings, with ``-v`` everything that is worth knowing, with ``-vv`` all.
+
+    ``bars`` leaves other libraries their bar for every file of weights; ours over samples is not touched.
+    """
+    if not bars:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     handler = logging.StreamHandler(sys.stderr)
     form = "%(levelname)s %(name)s: %(message)s" if verbose else "%(levelname)s: %(message)s"
     handler.setFormatter(logging.Formatter(form))
