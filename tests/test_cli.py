@@ -302,13 +302,14 @@ def test_a_closed_pipe_is_no_traceback() -> None:
     assert "Exception ignored" not in done.stderr
 
 
-@pytest.mark.slow
 def test_ctrl_c_in_a_real_run_says_how_to_continue(questions: Path, tmp_path: Path) -> None:
+    row = json.loads(questions.read_text())[0]
+    questions.write_text(json.dumps([{**row, "id": str(n)} for n in range(200)]))
     command = [sys.executable, "-m", "vidcausal", "evaluate", "benchmark=questions", "model=scripted-identity"]
     command += ["strategy=rrd", f"benchmark.annotations={questions}", f"output_dir={tmp_path}/run"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not (tmp_path / "run" / "run.json").exists() and time.monotonic() < deadline:
+    while not (tmp_path / "run" / "evaluate.log").exists() and time.monotonic() < deadline:
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)

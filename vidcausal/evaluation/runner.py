@@ -140,15 +140,18 @@ def run(
     started = time.perf_counter()
     samples = list(itertools.islice(benchmark.samples(), limit))
     setting = _Setting(policy, size, device, backend, media_root, transcribe)
-    with RunFolder(output_dir, identity, resume=resume, retry_errors=retry_errors) as folder:
+    with (
+        RunFolder(output_dir, identity, resume=resume, retry_errors=retry_errors) as folder,
+        _interruptible(folder, samples),
+        _log_file(folder.path / "evaluate.log"),
+    ):
         if on_open is not None:
             on_open(folder.path)
         waiting = [(n, sample) for n, sample in enumerate(samples) if sample.id not in folder.done]
-        with _log_file(folder.path / "evaluate.log"), _interruptible(folder, samples):
-            logger.info("%d samples, %d of them already answered", len(samples), len(samples) - len(waiting))
-            for number, sample in _bar(waiting, len(samples), progress):
-                _seed(seed, sample.id)
-                folder.append(_answer(strategy, sample, setting, folder, number))
+        logger.info("%d samples, %d of them already answered", len(samples), len(samples) - len(waiting))
+        for number, sample in _bar(waiting, len(samples), progress):
+            _seed(seed, sample.id)
+            folder.append(_answer(strategy, sample, setting, folder, number))
         order = {sample.id: n for n, sample in enumerate(samples)}
         rows = sorted((row for row in folder.rows() if row["id"] in order), key=lambda row: order[row["id"]])
         predictions = benchmark.predictions(rows)
