@@ -33,20 +33,24 @@ class ImageEncoder(Protocol):
     @property
     def fingerprint(self) -> str: ...
 
+    def embed_pixels(self, pixels: Tensor) -> Vectors:
+        """Unit vectors, float32 ``[n, d]``, of uint8 RGB pictures ``[n, 3, h, w]``."""
+        ...
+
     def embed(self, frames: FrameBatch) -> Vectors:
         """Unit vectors, float32 ``[t, d]``, one a frame."""
         ...
 
 
-def preprocess(pixels: Tensor) -> NDArray[np.float32]:
+def preprocess(pixels: Tensor, *, whole: bool = False) -> NDArray[np.float32]:
     """CLIP's input for uint8 pictures ``[n, 3, h, w]``: float32 ``[n, 3, 224, 224]``.
 
-    The shorter side is resized to 224 (bicubic, antialiased, rounded to 8 bits as the published preprocessing does),
-    the middle square is kept, and the channels are normalized.
+    The published preprocessing: the shorter side is resized to 224 (bicubic, antialiased, rounded to 8 bits) and the
+    middle square is kept. ``whole`` squeezes the whole picture into the square instead. Channels are normalized.
     """
     h, w = int(pixels.shape[2]), int(pixels.shape[3])
     scale = SIDE / min(h, w)
-    size = (max(SIDE, round(h * scale)), max(SIDE, round(w * scale)))
+    size = (SIDE, SIDE) if whole else (max(SIDE, round(h * scale)), max(SIDE, round(w * scale)))
     resized = functional.interpolate(pixels.cpu().float(), size=size, mode="bicubic", antialias=True)
     top, left = (size[0] - SIDE) // 2, (size[1] - SIDE) // 2
     square = resized[:, :, top : top + SIDE, left : left + SIDE].clamp(0, 255).round() / 255
@@ -66,6 +70,8 @@ class ImageTower:
     Args:
         threads: onnxruntime's threads; None lets it use every core.
         batch_size: pictures in one run; memory is about 25 MB a picture.
+        two_views: look at the middle square and at the whole picture squeezed into a square, and average the two
+            vectors (twice the time; square pictures are looked at once). False: the middle square only.
         cache: where vectors of frames with a key are kept; None keeps nothing.
         download: fetch the weights if they are not on this machine.
 
@@ -81,6 +87,7 @@ class ImageTower:
         *,
         threads: int | None = None,
         batch_size: int = 8,
+        two_views: bool = True,
         cache: DiskCache | None = None,
         download: bool = False,
     ) -> None:
@@ -90,23 +97,30 @@ class ImageTower:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         options.log_severity_level = 3
+        # Threads that wait by spinning take the cores from the decoder and from other jobs.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         path = weights.path("clip_encoder.int8.onnx")
         self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         if "image_embeds" not in {output.name for output in self._session.get_outputs()}:
             raise WeightsError(f"{path} has no output 'image_embeds'; get it again: vidcausal models --get {WEIGHTS}")
         self._batch_size = batch_size
+        self._two_views = two_views
         self._cache = cache
         self._digest = weights.digest
 
     @property
     def fingerprint(self) -> str:
         """Hash of the weights and the preprocessing."""
-        return digest("clip-onnx 1", self._digest, "center-crop")
+        return digest("clip-onnx 1", self._digest, "two views" if self._two_views else "middle square")
 
     def _batches(self, pixels: Tensor) -> Iterator[Vectors]:
+        views = [False, True] if self._two_views and pixels.shape[2] != pixels.shape[3] else [False]
         for start in range(0, len(pixels), self._batch_size):
-            values = preprocess(pixels[start : start + self._batch_size])
-            yield unit(self._session.run(["image_embeds"], {"pixel_values": values})[0])
+            batch = pixels[start : start + self._batch_size]
+            yield unit(np.sum([self._run(preprocess(batch, whole=whole)) for whole in views], axis=0))
+
+    def _run(self, values: NDArray[np.float32]) -> Vectors:
+        return unit(self._session.run(["image_embeds"], {"pixel_values": values})[0])
 
     def embed_pixels(self, pixels: Tensor) -> Vectors:
         """Unit vectors, float32 ``[n, 512]``, of uint8 RGB pictures ``[n, 3, h, w]``."""

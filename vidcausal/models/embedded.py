@@ -22,11 +22,11 @@ import numpy as np
 
 from vidcausal.cache import DiskCache, digest
 from vidcausal.errors import ModelError
-from vidcausal.models.boundaries import Segmenter
-from vidcausal.models.bridge import Bridge, load_bridge
+from vidcausal.models.boundaries import Floats, Segmenter
+from vidcausal.models.bridge import Bridge, Words, load_bridge
 from vidcausal.models.clip_onnx import ImageEncoder, ImageTower, Vectors
 from vidcausal.models.grounding import curve_spans, smooth
-from vidcausal.models.matching import TEMPERATURE, Match, best_each, one_to_one, similarities, softmax
+from vidcausal.models.matching import TEMPERATURE, Match, best_each, even_out, one_to_one, softmax
 from vidcausal.models.minilm import TextEncoder, TextTower
 from vidcausal.models.phrases import phrase_bank
 from vidcausal.types import EventRecord, OptionScore, Recognition, Span, SpeechLine, record_table
@@ -67,11 +67,20 @@ class Matching:
 
 
 @dataclass(frozen=True)
+class _View:
+    """Picture vectors ``[t, d_v]`` of frames, their times ``[t]`` and where the last one ends, in seconds."""
+
+    vectors: Vectors
+    pts: Floats
+    end: float
+
+
+@dataclass(frozen=True)
 class EmbeddedModel:
     """Recognizes, grounds, chats and scores with a picture tower, a text tower, a bridge and a language model.
 
     ``language`` builds the language model the first time that a prompt needs one; None leaves recognition and
-    grounding only. It satisfies Recognizer, Grounder, VideoChat and Scoring.
+    grounding only. ``cache`` keeps vectors of drawn texts. It satisfies Recognizer, Grounder, VideoChat and Scoring.
     """
 
     images: ImageEncoder
@@ -81,6 +90,12 @@ class EmbeddedModel:
     segmenter: Segmenter = field(default_factory=Segmenter)
     matching: Matching = field(default_factory=Matching)
     bank: Sequence[str] = field(default_factory=phrase_bank)
+    cache: DiskCache | None = None
+
+    @cached_property
+    def words(self) -> Words:
+        """Texts as vectors of the space in which pictures are compared."""
+        return Words(self.images, self.texts, self.bridge, cache=self.cache)
 
     @property
     def name(self) -> str:
@@ -103,50 +118,63 @@ class EmbeddedModel:
             goal: what the video is about; narrows the bank of phrases when there are no candidates.
             candidates: captions to choose from.
         """
+        view = self._look(footage.frames, footage.duration)
         if footage.clips:
             spans = [clip.span for clip in footage.clips]
             numbers: list[int | None] = [clip.number for clip in footage.clips]
         else:
-            spans, numbers = self._events(footage.frames, footage.duration), []
-        records = self._records(footage.frames, spans, numbers or [None] * len(spans), goal, candidates)
-        return Recognition(with_speech(records, footage.speech))
+            spans = self._events(view)
+            numbers = [None] * len(spans)
+        return Recognition(with_speech(self._records(view, spans, numbers, goal, candidates), footage.speech))
 
-    def _events(self, frames: FrameBatch, end: float) -> list[Span]:
-        return self.segmenter.segment(self.images.embed(frames), frames.pts_seconds.numpy(), end)
+    def _look(self, frames: FrameBatch, end: float) -> _View:
+        vectors = self.images.embed(frames) if len(frames) else np.zeros((0, len(self.bridge.image_mean)), np.float32)
+        return _View(vectors, frames.pts_seconds.numpy(), end)
+
+    def _events(self, view: _View) -> list[Span]:
+        return self.segmenter.segment(view.vectors, view.pts, view.end)
 
     def _records(
-        self,
-        frames: FrameBatch,
-        spans: Sequence[Span],
-        numbers: Sequence[int | None],
-        goal: str,
-        candidates: Sequence[str],
+        self, view: _View, spans: Sequence[Span], numbers: Sequence[int | None], goal: str, candidates: Sequence[str]
     ) -> list[EventRecord]:
-        if not spans or len(frames) == 0:
+        if not spans or len(view.pts) == 0:
             return []
-        vectors = self.images.embed(frames)
-        words = tuple(dict.fromkeys(candidates)) or self._phrases(goal)
-        events = event_vectors(vectors, frames.pts_seconds.numpy(), spans)
-        scores = similarities(events, self._text_vectors(words), self._background(vectors, bool(candidates)))
-        shared = self.matching.one_to_one and len(candidates) == len(words) == len(spans) and numbers[0] is not None
+        events = event_vectors(view.vectors, view.pts, spans)
+        texts = tuple(dict.fromkeys(candidates))
+        if texts:
+            scores = self.candidate_scores(events, texts)
+        else:
+            texts = self._phrases(goal)
+            scores = self._phrase_scores(events, texts)
+        shared = self.matching.one_to_one and len(candidates) == len(texts) == len(spans) and numbers[0] is not None
         matches: list[Match] = one_to_one(scores) if shared else best_each(scores)
         return [
-            EventRecord(span.start, span.end, words[m.text], clip, confidence=round(m.confidence, 4), source=SOURCE)
+            EventRecord(span.start, span.end, texts[m.text], clip, confidence=round(m.confidence, 4), source=SOURCE)
             for span, clip, m in zip(spans, numbers, matches, strict=True)
         ]
 
-    def _background(self, vectors: Vectors, closed: bool) -> Vectors:
-        """What is taken from a picture before it is compared.
+    def candidate_scores(self, events: Vectors, candidates: Sequence[str]) -> Vectors:
+        """How well each candidate fits each event of one video, ``[n, m]``; only differences inside the video count.
 
-        Among candidates of this video only differences inside the video matter. Among all phrases the constant part
-        matters too (a kitchen stays a kitchen), so that only half of the video's own mean is taken, and half of the
-        mean of photographs in general.
+        Args:
+            events: picture vectors of the events ``[n, d_v]``.
+            candidates: captions, of which each event is one.
         """
-        own = np.asarray(vectors.mean(0), np.float32)
-        return own if closed else np.asarray((own + self.bridge.image_mean) / 2, np.float32)
+        pictures = self.bridge.pictures(events, self._background(events))
+        return even_out(pictures @ self.words.embed(candidates).T)
 
-    def _text_vectors(self, texts: Sequence[str]) -> Vectors:
-        return self.bridge.apply(self.texts.embed(texts))
+    def _phrase_scores(self, events: Vectors, phrases: Sequence[str]) -> Vectors:
+        """How well each phrase of the bank fits each event, ``[n, m]``.
+
+        Among all phrases also what stays the same in the video matters (a kitchen stays a kitchen), so that only half
+        of its own mean is taken away, and half of the mean of photographs.
+        """
+        background = (self._background(events) + self.bridge.image_mean) / 2
+        return np.asarray(self.bridge.pictures(events, background) @ self.words.embed(phrases, drawn=False).T)
+
+    def _background(self, vectors: Vectors) -> Vectors:
+        """What all pictures of the video share; for a single one, what photographs share."""
+        return np.asarray(vectors.mean(0), np.float32) if len(vectors) > 1 else self.bridge.image_mean
 
     def _phrases(self, goal: str) -> tuple[str, ...]:
         """The bank, or the part of it that is nearest to the goal."""
@@ -171,7 +199,7 @@ class EmbeddedModel:
     def _curves(self, frames: FrameBatch, texts: Sequence[str]) -> Vectors:
         """Similarity of every frame with every text, ``[t, m]``."""
         vectors = self.images.embed(frames)
-        return similarities(vectors, self._text_vectors(texts), self._background(vectors, closed=True))
+        return np.asarray(self.bridge.pictures(vectors, self._background(vectors)) @ self.words.embed(texts).T)
 
     # ---- prompts -----------------------------------------------------------------------------------------------
 
@@ -224,9 +252,9 @@ class EmbeddedModel:
     def _with_table(self, prompt: str, frames: FrameBatch | None) -> str:
         if frames is None or len(frames) == 0:
             return prompt
-        end = float(frames.pts_seconds[-1])
-        spans = self._events(frames, end)
-        records = self._records(frames, spans, [None] * len(spans), "", ())
+        view = self._look(frames, float(frames.pts_seconds[-1]))
+        spans = self._events(view)
+        records = self._records(view, spans, [None] * len(spans), "", ())
         return _TABLE_PROMPT.format(table=record_table(records), prompt=prompt)
 
 
@@ -236,7 +264,7 @@ _NO_LANGUAGE = (
 )
 
 
-def event_vectors(vectors: Vectors, pts: np.ndarray, spans: Sequence[Span]) -> Vectors:
+def event_vectors(vectors: Vectors, pts: Floats, spans: Sequence[Span]) -> Vectors:
     """Mean vector of the frames of each span, float32 ``[n, d]``; a span between two frames takes the nearest one."""
     rows = []
     for span in spans:
@@ -274,6 +302,7 @@ def embedded(
     dtype: str = "auto",
     download: bool = False,
     threads: int | None = None,
+    two_views: bool = True,
     cache: bool = True,
     min_event_seconds: float = 1.0,
     max_events: int = 60,
@@ -289,6 +318,7 @@ def embedded(
         dtype: precision of the language model.
         download: fetch weights that are not on this machine.
         threads: threads of the picture tower; None for all cores.
+        two_views: look at every frame twice, its middle square and the whole (see :class:`ImageTower`).
         cache: keep picture vectors on disk.
         min_event_seconds: shortest event.
         max_events: most events of a video.
@@ -299,7 +329,8 @@ def embedded(
     Raises:
         MissingWeightsError: weights are not here and ``download`` is false.
     """
-    images = ImageTower(threads=threads, cache=DiskCache() if cache else None, download=download)
+    store = DiskCache() if cache else None
+    images = ImageTower(threads=threads, two_views=two_views, cache=store, download=download)
 
     def build_language() -> ScoringChat:
         from vidcausal.models.language import language_model
@@ -313,4 +344,5 @@ def embedded(
         language=None if language is None else build_language,
         segmenter=Segmenter(min_seconds=min_event_seconds, max_events=max_events),
         matching=Matching(goal_phrases=goal_phrases, one_to_one=one_to_one, vision_weight=vision_weight),
+        cache=store,
     )

@@ -1,6 +1,6 @@
-"""Which words fit which event: similarities of pictures and texts, made comparable inside one video.
+"""Which words fit which event, given the similarities of all events with all texts.
 
-Letters: n events, m texts, d vector length.
+Letters: n events, m texts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcausal.models.clip_onnx import Vectors, unit
+from vidcausal.models.clip_onnx import Vectors
 
 TEMPERATURE = 0.05
 
@@ -24,14 +24,14 @@ class Match:
     confidence: float
 
 
-def similarities(events: NDArray[Any], texts: NDArray[Any], background: NDArray[Any]) -> Vectors:
-    """Cosines ``[n, m]`` of events and texts after ``background [d]`` was taken from the events.
+def even_out(scores: NDArray[Any]) -> Vectors:
+    """Scores ``[n, m]`` without each text's mean over the events.
 
-    What all frames of a video share (the room, the style, that it is a video at all) says nothing about which event a
-    text belongs to; taking it away also closes most of the gap between drawings, which the bridge was fitted on, and
-    footage.
+    Some texts lie near every picture and would be chosen everywhere; inside one video only where a text fits better
+    than elsewhere counts. A single event has nothing to be compared with and stays as it is.
     """
-    return np.asarray(unit(np.asarray(events, np.float64) - background) @ np.asarray(texts).T, dtype=np.float32)
+    values = np.asarray(scores, np.float32)
+    return values - values.mean(0) if len(values) > 1 else values
 
 
 def softmax(scores: NDArray[Any], temperature: float = TEMPERATURE) -> Vectors:
