@@ -52,7 +52,9 @@ def _main_video(container: Any, path: str) -> Any:
         raise ForbiddenMediaError(f"{path}: the container {container.format.name!r} is not allowed; convert it to mp4")
     moving = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
     if not moving:
-        kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
+        kinds = ", ".join(sorted({s.type for s in container.streams}))
+        if not kinds:
+            raise UnreadableMediaError(f"{path} is not a video that can be read: its header names no stream (cut off?)")
         raise NoVideoStreamError(f"{path} has no video stream (it has: {kinds}); give a file with pictures")
     best = container.streams.best("video")
     return best if best in moving else moving[0]

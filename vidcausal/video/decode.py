@@ -244,7 +244,9 @@ class Video:
     ) -> FrameBatch:
         info = self.info
         indices = tuple(int(i) for i in np.unique(shown_at(info, np.asarray(times, dtype=np.float64))))
-        raw, used = self._decode(indices, output_size(info, size))
+        height, width = output_size(info, size)
+        self._limits.check_output(len(indices), height, width, str(self.path))
+        raw, used = self._decode(indices, (height, width))
         if not raw.pts_seconds:
             raise EmptyMediaError(
                 f"{self.path}: none of the {len(indices)} frames could be decoded; the file is damaged"

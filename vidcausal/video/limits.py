@@ -51,6 +51,8 @@ class MediaLimits:
     """Frames of the video stream."""
     max_bytes: int = 64 * 2**30
     """Size of the file."""
+    max_output_bytes: int = 16 * 2**30
+    """Memory that one read may take for its frames."""
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -84,6 +86,19 @@ class MediaLimits:
             raise MediaLimitError(
                 f"{path}: the video has {frames:,} frames; allowed are {self.max_frames:,}. "
                 "Cut it, or pass larger limits (MediaLimits)"
+            )
+
+    def check_output(self, frames: int, height: int, width: int, path: str) -> None:
+        """Refuse a read whose frames would not fit.
+
+        Raises:
+            MediaLimitError: ``frames`` RGB pictures take more than :attr:`max_output_bytes`.
+        """
+        needed = frames * 3 * height * width
+        if needed > self.max_output_bytes:
+            raise MediaLimitError(
+                f"{path}: {frames} frames of {height}x{width} take {needed / 2**30:.1f} GiB; allowed are "
+                f"{self.max_output_bytes / 2**30:.1f} GiB. Ask for fewer frames or a smaller size"
             )
 
 

@@ -128,6 +128,10 @@ def probe(path: str | Path, *, limits: MediaLimits | None = None, media_root: st
         duration = (index.end - int(pts[0])) * time_base
         limits.check_length(duration, len(pts), str(file))
         width, height, rotation, pixel_format = index.picture
+        if width <= 0 or height <= 0:
+            raise UnreadableMediaError(
+                f"{file}: no usable picture size in its header (damaged, or over {limits.max_pixels:,} pixels)"
+            )
         limits.check_frame_size(width, height, str(file))
         if rotation in (90, 270):
             width, height = height, width
@@ -147,7 +151,7 @@ def probe(path: str | Path, *, limits: MediaLimits | None = None, media_root: st
             duration=float(max(duration, seconds[-1])),
             has_audio=bool(container.streams.audio),
             subtitle_streams=len(container.streams.subtitles),
-            claimed_duration=_claimed_duration(container, stream),
+            claimed_duration=_claimed_duration(container, stream, float(pts[0]) * time_base),
             bad_packets=index.bad,
         )
 
@@ -265,8 +269,10 @@ def _first_shown(path: str, limits: MediaLimits) -> int | None:
     return None
 
 
-def _claimed_duration(container: Any, stream: Any) -> float | None:
+def _claimed_duration(container: Any, stream: Any, start: float) -> float | None:
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     alone = len(container.streams) == 1
-    return container.duration / av.time_base if alone and container.duration else None
+    if alone and container.duration and "matroska" in container.format.name:
+        return float(container.duration / av.time_base) - start  # matroska says when the last frame ends
+    return None
