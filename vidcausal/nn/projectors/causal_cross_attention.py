@@ -83,7 +83,7 @@ class CausalCrossAttentionProjector(Projector):
         residual: bool = True,
         dropout: float = 0.0,
         attention_dropout: float = 0.0,
-        block_frames: int = 4,
+        block_frames: int = 2,
     ) -> None:
         super().__init__(vision_dim, output_dim)
         if min(num_queries, block_frames) < 1:
@@ -206,12 +206,12 @@ class CausalCrossAttentionStream:
     def _finished(self, rows: slice, features: Tensor) -> Tensor:
         """Tokens of ``rows``, a few hundred at a time: the hidden layer is four times as wide as the queries."""
         state, projector = self._required_state(), self._projector
-        parts = [torch.zeros(len(features), 0, projector.output_dim, dtype=features.dtype, device=features.device)]
+        tokens = features.new_empty(len(features), rows.stop - rows.start, projector.output_dim)
         for start in range(rows.start, rows.stop, _ROWS_AT_ONCE):
             some = slice(start, min(start + _ROWS_AT_ONCE, rows.stop))
             attended = projector.attention.merge_heads(state.values[:, :, some].to(features.dtype))
-            parts.append(projector.to_tokens(attended, some))
-        return torch.cat(parts, dim=1)
+            tokens[:, start - rows.start : some.stop - rows.start] = projector.to_tokens(attended, some)
+        return tokens
 
     def _start(self, features: Tensor) -> None:
         projector = self._projector
