@@ -13,16 +13,24 @@ from collections.abc import Sequence
 
 from vidcausal.types import Event, Span
 
-MAX_CHARACTERS = 100_000
+MAX_CHARACTERS = 20_000
 """Longer replies are read from their end only: an answer comes last, and a regular expression should not be a trap."""
+MAX_CUES = 32
+"""How many of the last places that announce an answer are looked at."""
 
 _MARKUP = re.compile(r"[*`_]+|</?(?:answer|b|i|strong|em)>", re.IGNORECASE)
-_THINKING = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.IGNORECASE | re.DOTALL)
+_THOUGHT = re.compile(r".*</think(?:ing)?>", re.IGNORECASE | re.DOTALL)
+_BLANKS = re.compile(r"[^\S\n]+")
+_EMPTY_LINES = re.compile(r"(?:\n ?){3,}")
 
 
 def plain(text: str) -> str:
-    """The reply without markdown emphasis and closed ``<think>`` blocks, compatibility characters made ordinary."""
-    return _MARKUP.sub("", _THINKING.sub(" ", unicodedata.normalize("NFKC", text[-MAX_CHARACTERS:])))
+    """The reply without what comes before ``</think>``, without markdown emphasis, long blanks and odd characters."""
+    text = unicodedata.normalize("NFKC", text[-MAX_CHARACTERS:])
+    if thought := _THOUGHT.match(text):
+        text = text[thought.end() :]
+    text = "\n".join(text.splitlines())
+    return _EMPTY_LINES.sub("\n\n", _BLANKS.sub(" ", _MARKUP.sub("", text)))
 
 
 # ---- orders -----------------------------------------------------------------------------------------------------
@@ -34,7 +42,7 @@ _CUES = (
 )
 _NAMED = re.compile(r"\b(?:clip|step|video|segment)s?\s*(?:number\s*|no\.?\s*|#\s*)?(\d+)", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+")
-_RANKED = re.compile(r"(?:^|[,;\n])\s*\(?(\d+)\s*[.):]\s*\(?(\d+)\b")
+_RANKED = re.compile(r"(?:^|[,;\n]) ?\(?(\d+) ?[.):] ?\(?(\d+)\b")
 _LIST_LINE = re.compile(
     r"^\W*(?:\d+\s*[.):]\s*)?(?:(?:clip|step|video|segment)\s*(?:number\s*)?#?\s*)?\d+\b", re.IGNORECASE
 )
@@ -51,7 +59,7 @@ def parse_order(text: str, n: int) -> tuple[int, ...] | None:
     text = plain(text)
     for cue in _CUES:
         places = [m.end() for m in cue.finditer(text)]
-        for place in reversed(places):
+        for place in reversed(places[-MAX_CUES:]):
             stretches = _after_cue(text[place:], n)
             if stretches:
                 return _first_permutation(stretches, n)
@@ -160,7 +168,7 @@ def parse_choice(text: str, num_options: int, options: Sequence[str] = ()) -> in
     letters = [_letter(m[1].upper(), num_options) for m in _BOXED.finditer(cleaned)]
     if letters:
         return letters[-1]
-    for cue in reversed(list(_ANSWER_CUE.finditer(cleaned))):
+    for cue in list(_ANSWER_CUE.finditer(cleaned))[: -MAX_CUES - 1 : -1]:
         if match := _LETTER_THERE.match(cleaned[cue.end() :]):
             return _letter(match[1], num_options)
     if match := _LETTER_THERE.match(cleaned):

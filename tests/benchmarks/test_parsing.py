@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,6 +87,20 @@ def test_any_text_gives_a_permutation_or_none(text: str, n: int) -> None:
     assert order is None or sorted(order) == list(range(1, n + 1))
     for value in (parse_spans(text), parse_events(text), parse_clip_lines(text), parse_choice(text, n, ["a"] * n)):
         assert value is None or value is not NotImplemented
+
+
+TRAPS = ["\n", "1 - ", "correct order ", "<think>", "</think>", "1:", "answer is ", "A. ", "\n \t", "1"]
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_a_long_senseless_reply_takes_no_time(trap: str) -> None:
+    text = trap * 20_000
+    start = time.process_time()
+    assert parse_order(text, 5) is None
+    for parser in (parse_spans, parse_events, parse_clip_lines):
+        parser(text)
+    parse_choice(text, 4, ["a", "b", "c", "d"])
+    assert time.process_time() - start < 2
 
 
 CHOICES = [
