@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from vidcausal.cli import Done, guarded, logging_to_stderr, run_evaluation
+from vidcausal.cli import Done, guarded, own_process, run_evaluation
 from vidcausal.config.compose import run_main
 
 
@@ -21,5 +21,5 @@ def job(config: dict[str, Any], overrides: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    with logging_to_stderr(1):
+    with own_process(1):
         sys.exit(guarded(lambda: Done({}, "", run_main(job))))

@@ -486,7 +486,7 @@ def _run(given: Sequence[str]) -> Done:
         return Done({"version": __version__}, __version__)
     if args.command is None:
         raise ConfigError("name a command: " + ", ".join(COMMANDS) + " (see: vidcausal --help)")
-    with logging_to_stderr(args.verbose, bars=bool(args.verbose)):
+    with own_process(args.verbose, bars=bool(args.verbose)):
         done: Done = args.function(args)
     return done
 
@@ -535,11 +535,14 @@ def _failed(code: str, message: str, exit_code: int, as_json: bool) -> int:
 
 
 @contextlib.contextmanager
-def logging_to_stderr(verbose: int, *, bars: bool = False) -> Iterator[None]:
-    """Logs of the package on stderr: warnings, with ``-v`` everything that is worth knowing, with ``-vv`` all.
+def own_process(verbose: int, *, bars: bool = False) -> Iterator[None]:
+    """What only a process of our own may set: logs on stderr, and threads that sleep while they wait.
 
-    ``bars`` leaves other libraries their bar for every file of weights; ours over samples is not touched.
+    Warnings are shown, with ``-v`` everything that is worth knowing, with ``-vv`` all. ``bars`` leaves other libraries
+    their bar for every file of weights; ours over samples is not touched.
     """
+    # A language model on two shared cores was ten times slower where OpenMP's threads spun while they waited.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if not bars:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     handler = logging.StreamHandler(sys.stderr)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidcausal import api
-from vidcausal.cache import write_atomic
+from vidcausal.cache import DiskCache, write_atomic
 from vidcausal.errors import OutputError, VidcausalError
 from vidcausal.types import Event, Span
 
@@ -30,6 +30,8 @@ MARKER = "demo.json"
 """Written into every demo folder; only a folder that has it is emptied by the next demo."""
 _OURS = ("predictions.jsonl", "report.json", "report.html", "questions.json", "evaluate.log", "run.json", "run.lock")
 _OUR_FOLDERS = ("media", "inputs", ".hydra")
+REPLY_TOKENS = 128
+"""Longest reply of the language model: enough for an order or an answer."""
 PIECES = 5
 """Most pieces that a user's video is cut into for the ordering task."""
 PIECE_SECONDS = (0.8, 4.0)
@@ -80,26 +82,25 @@ def run_demo(
         WeightsError: weights are absent and cannot be fetched.
     """
     folder = _fresh(Path(out))
+    store = DiskCache()
     built = api.create_model(model or "embedded", device=device, download=download) if _is_name(model) else model
     if video is None:
         questions = bundled_questions(folder / "inputs", seed)
     else:
-        found = api.events(video, model=built, goal=goal, candidates=candidates, device=device)
+        found = api.events(video, model=built, goal=goal, candidates=candidates, device=device, cache=store)
         texts = {"goal": goal, "query": query, "question": question}
         questions = video_questions(Path(video), found, folder / "inputs", texts, options, candidates, seed)
     write_atomic(folder / "questions.json", json.dumps(questions, indent=1, ensure_ascii=False).encode())
+    given: dict[str, Any] = {"device": device, "download": download, "cache": store}
     report = api.evaluate(
-        "rrd",
+        api.create_strategy("rrd", model=built, reasoner=reasoner, max_new_tokens=REPLY_TOKENS, **given),
         "questions",
         annotations=folder / "questions.json",
-        model=built,
-        reasoner=reasoner,
         output_dir=folder,
-        device=device,
-        download=download,
         transcribe=transcribe,
         seed=seed,
         progress=progress,
+        **given,
     )
     return _summary(folder, questions, report)
 
