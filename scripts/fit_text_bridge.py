@@ -96,7 +96,7 @@ def embed(tower: ImageTower, store: DiskCache, key: str, pictures: list[torch.Te
     """Unit vectors of equally large pictures, kept under ``key``."""
     known = store.get_arrays("bridge", f"{key} {len(pictures)} {tower.fingerprint}")
     if known is None:
-        print(f"embedding {len(pictures)} pictures: {key}", file=sys.stderr, flush=True)
+        print(f"embedding {len(pictures)} pictures: {key.split(maxsplit=1)[0]}", file=sys.stderr, flush=True)
         known = {"vectors": tower.embed_pixels(torch.stack(pictures))}
         store.put_arrays("bridge", f"{key} {len(pictures)} {tower.fingerprint}", known)
     return np.asarray(known["vectors"], np.float32)

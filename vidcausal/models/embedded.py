@@ -80,7 +80,7 @@ class EmbeddedModel:
     """Recognizes, grounds, chats and scores with a picture tower, a text tower, a bridge and a language model.
 
     ``language`` builds the language model the first time that a prompt needs one; None leaves recognition and
-    grounding only. ``cache`` keeps vectors of drawn texts. It satisfies Recognizer, Grounder, VideoChat and Scoring.
+    grounding only. ``cache`` keeps vectors of texts. It satisfies Recognizer, Grounder, VideoChat and Scoring.
     """
 
     images: ImageEncoder
@@ -144,8 +144,9 @@ class EmbeddedModel:
         if texts:
             scores = self.candidate_scores(events, texts)
         else:
-            texts = self._phrases(goal)
-            scores = self._phrase_scores(events, texts)
+            places = self._phrases(goal)
+            texts = tuple(self.bank[i] for i in places)
+            scores = self._phrase_scores(events, places)
         shared = self.matching.one_to_one and len(candidates) == len(texts) == len(spans) and numbers[0] is not None
         matches: list[Match] = one_to_one(scores) if shared else best_each(scores)
         return [
@@ -163,27 +164,38 @@ class EmbeddedModel:
         pictures = self.bridge.pictures(events, self._background(events))
         return even_out(pictures @ self.words.embed(candidates).T)
 
-    def _phrase_scores(self, events: Vectors, phrases: Sequence[str]) -> Vectors:
-        """How well each phrase of the bank fits each event, ``[n, m]``.
+    def _phrase_scores(self, events: Vectors, places: Sequence[int]) -> Vectors:
+        """How well each of these phrases of the bank fits each event, ``[n, m]``; by the map alone, which is fast.
 
         Among all phrases also what stays the same in the video matters (a kitchen stays a kitchen), so that only half
         of its own mean is taken away, and half of the mean of photographs.
         """
         background = (self._background(events) + self.bridge.image_mean) / 2
-        return np.asarray(self.bridge.pictures(events, background) @ self.words.embed(phrases, drawn=False).T)
+        phrases = self.bridge.sentences(self._bank_vectors[list(places)])
+        return np.asarray(self.bridge.pictures(events, background) @ phrases.T)
 
     def _background(self, vectors: Vectors) -> Vectors:
         """What all pictures of the video share; for a single one, what photographs share."""
         return np.asarray(vectors.mean(0), np.float32) if len(vectors) > 1 else self.bridge.image_mean
 
-    def _phrases(self, goal: str) -> tuple[str, ...]:
-        """The bank, or the part of it that is nearest to the goal."""
-        bank = tuple(self.bank)
-        if not goal.strip() or not 0 < self.matching.goal_phrases < len(bank):
-            return bank
-        nearness = self.texts.embed(bank) @ self.texts.embed([goal])[0]
-        nearest = np.sort(np.argsort(-nearness, kind="stable")[: self.matching.goal_phrases])
-        return tuple(bank[int(i)] for i in nearest)
+    @cached_property
+    def _bank_vectors(self) -> Vectors:
+        """Sentence vectors ``[m, d_t]`` of the bank, in its order; kept in the cache."""
+        key = digest("bank", self.texts.fingerprint, *self.bank)
+        stored = self.cache.get_arrays("sentences", key) if self.cache is not None else None
+        if stored is not None and len(stored["vectors"]) == len(self.bank):
+            return np.asarray(stored["vectors"], np.float32)
+        vectors = self.texts.embed(self.bank)
+        if self.cache is not None:
+            self.cache.put_arrays("sentences", key, {"vectors": vectors})
+        return vectors
+
+    def _phrases(self, goal: str) -> list[int]:
+        """Places in the bank: all, or those nearest to the goal in meaning."""
+        if not goal.strip() or not 0 < self.matching.goal_phrases < len(self.bank):
+            return list(range(len(self.bank)))
+        nearness = self._bank_vectors @ self.texts.embed([goal])[0]
+        return sorted(int(i) for i in np.argsort(-nearness, kind="stable")[: self.matching.goal_phrases])
 
     # ---- grounding ---------------------------------------------------------------------------------------------
 
