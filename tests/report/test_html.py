@@ -82,7 +82,7 @@ def page(tmp_path: Path) -> Page:
 
 def test_the_page_shows_scores_order_options_and_errors(page: Page) -> None:
     text = " ".join(" ".join(page.text).split())
-    for expected in ("avg_accuracy 50", "scores_per_class / Make Tea", "0 to 66.7", "1 × missing", "no file x.mp4"):
+    for expected in ("avg accuracy 50", "scores per class / Make Tea", "0 to 66.7", "1 × missing", "no file x.mp4"):
         assert expected in text
     classes = [attrs.get("class") or "" for tag, attrs in page.tags if tag == "div"]
     assert sum(c.startswith("tile right") for c in classes) == 2  # the written order is the true one

@@ -17,6 +17,8 @@ from vidcausal.report.timeline import Box, Lane, timeline_svg
 
 MAX_SAMPLES = 60
 """Samples with pictures; the rest are listed in a table."""
+SHOWN_METRICS = 8
+"""Rows of a table of scores that are not folded away."""
 
 
 def write_report(run_dir: Path) -> Path:
@@ -78,17 +80,17 @@ def _number(value: Any) -> str:
 
 
 def _score_tables(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One table a policy: metric, value, interval. Nested dicts (per class, per step) become rows of their own."""
+    """One table a policy: metric, value, interval; breakdowns (per class, per length) are rows that start folded."""
     tables = []
-    intervals = summary.get("intervals") or {}
+    intervals = dict(_flat_values(summary.get("intervals") or {}))
     for policy in ("official", "strict", "scored", "chance"):
         rows = []
         for name, value in _flat_values(summary.get(policy) or {}):
             interval = intervals.get(name) if policy == "strict" else None
             text = "" if not interval else f"{_number(interval[0])} to {_number(interval[1])}"
-            rows.append({"name": name, "value": _number(value), "interval": text})
+            rows.append({"name": name.replace("_", " "), "value": _number(value), "interval": text})
         if rows:
-            tables.append({"policy": policy, "rows": rows})
+            tables.append({"policy": policy, "rows": rows[:SHOWN_METRICS], "more": rows[SHOWN_METRICS:]})
     return tables
 
 
