@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+# The models of the tests are tiny: more threads cost more than they bring, most of all while they spin.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 SHARED_DATA = Path(os.environ.get("VIDCAUSAL_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 
 
