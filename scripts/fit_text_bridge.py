@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -92,13 +93,13 @@ def photograph(path: Path) -> torch.Tensor:
     return torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)
 
 
-def embed(tower: ImageTower, store: DiskCache, key: str, pictures: list[torch.Tensor]) -> Vectors:
-    """Unit vectors of equally large pictures, kept under ``key``."""
-    known = store.get_arrays("bridge", f"{key} {len(pictures)} {tower.fingerprint}")
+def embed(tower: ImageTower, store: DiskCache, key: str, count: int, draw: Callable[[int], torch.Tensor]) -> Vectors:
+    """Unit vectors of ``count`` equally large pictures, kept under ``key``; ``draw`` makes the i-th."""
+    known = store.get_arrays("bridge", f"{key} {count} {tower.fingerprint}")
     if known is None:
-        print(f"embedding {len(pictures)} pictures: {key.split(maxsplit=1)[0]}", file=sys.stderr, flush=True)
-        known = {"vectors": tower.embed_pixels(torch.stack(pictures))}
-        store.put_arrays("bridge", f"{key} {len(pictures)} {tower.fingerprint}", known)
+        print(f"embedding {count} pictures: {key.split(maxsplit=1)[0]}", file=sys.stderr, flush=True)
+        known = {"vectors": tower.embed_pixels(torch.stack([draw(i) for i in range(count)]))}
+        store.put_arrays("bridge", f"{key} {count} {tower.fingerprint}", known)
     return np.asarray(known["vectors"], np.float32)
 
 
@@ -112,12 +113,14 @@ class Pairs:
         parts = []
         for style in ("google", "fluent"):
             rows = [i for i, (_, pictures) in enumerate(table) if style in pictures]
-            vectors = embed(tower, store, style, [picture(table[i][1][style]) for i in rows])
+            files = [table[i][1][style] for i in rows]
+            vectors = embed(tower, store, style, len(files), lambda i, files=files: picture(files[i]))
             parts.append((name_vectors[rows], vectors - vectors.mean(0), rows))
         self.emoji_pictures = np.concatenate([part[1] for part in parts])
         self.means = {i: parts[0][1][n] for n, i in enumerate(parts[0][2])}
         bank = phrase_bank()
-        drawn = embed(tower, store, f"drawn {bank}", list(draw_texts([*bank, *self.names])))
+        phrases = [*bank, *self.names]
+        drawn = embed(tower, store, f"drawn {bank}", len(phrases), lambda i: draw_texts([phrases[i]])[0])
         self.drawn_mean = drawn[: len(bank)].mean(0)
         parts.append(
             (texts.embed([*bank, *self.names]), drawn - self.drawn_mean, [-1] * len(bank) + list(range(len(table))))
@@ -165,7 +168,7 @@ def main() -> None:
         print(f"penalty {penalty:4.0f}: held-out emoji R@1 {first:.3f}  R@10 {tenth:.3f}  of {len(pairs.names)}")
     text_mean, text_map, image_map = pairs.fit(np.ones(len(pairs.rows), bool), PENALTY)
     bridge = Bridge(text_mean, text_map, pairs.image_mean, image_map, pairs.drawn_mean, fingerprint="new")
-    save_bridge(args.out, bridge, {"license": "Apache-2.0", "penalty": str(PENALTY), "pairs": str(len(pairs.rows))})
+    save_bridge(args.out, bridge, {"license": "Apache-2.0"})
     print(f"{len(pairs.rows)} pairs -> {args.out} ({args.out.stat().st_size / 1e6:.2f} MB)")
 
 

@@ -27,14 +27,14 @@ class Segmenter:
     """Settings of the cut.
 
     ``min_seconds`` is the shortest event, except that a hard cut may leave a shorter one. ``strictness`` multiplies
-    the price of a piece; neighboring frames of one event are correlated, so that the plain criterion (1.0) cuts too
-    often. ``max_events`` raises the price until no more pieces are left. A step between neighboring frames is a hard
-    cut when it is larger than ``cut_distance`` (squared distance of unit vectors: 0 same, 2 unrelated) and
+    the price of a piece (1: the plain criterion; lower gives more events). ``max_events`` raises the price until no
+    more pieces are left. A step between neighboring frames is a hard cut when it is larger than ``cut_distance``
+    (squared distance of unit vectors: 0 same, 2 unrelated) and
     ``cut_ratio`` times the median step.
     """
 
     min_seconds: float = 1.0
-    strictness: float = 2.0
+    strictness: float = 1.0
     max_events: int = 60
     cut_distance: float = 0.5
     cut_ratio: float = 6.0
