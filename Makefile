@@ -37,7 +37,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-weights: $(VENV)/.installed ## Fetch the small default weights (330 MB, once), so that no test is skipped for want of them
+weights: $(VENV)/.installed ## Fetch the small default weights (260 MB, once), so that no test is skipped for want of them
 	$(BIN)/vidcausal models --get embedded
 
 clean: ## Remove the virtual environment and caches
