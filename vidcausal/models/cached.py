@@ -70,6 +70,6 @@ def _from_json(stored: Any) -> Recognition | None:
         return None
     try:
         records = tuple(EventRecord.from_json(row) for row in stored["records"])
-        return Recognition(records, tuple(Step(**row) for row in stored["steps"]))
+        return Recognition(records, tuple(Step(**row) for row in stored["steps"]), tuple(stored["notes"]))
     except (KeyError, TypeError):
         return None
