@@ -27,9 +27,8 @@ def _cuda_missing() -> bool:
 
 
 def _missing_weights(names: tuple[str, ...]) -> list[str]:
-    from vidcausal.models.weights.resolver import resolve
-
     from vidcausal.errors import VidcausalError
+    from vidcausal.models.weights.resolver import resolve
 
     missing = []
     for name in names:

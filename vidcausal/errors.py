@@ -12,6 +12,17 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 
+def closest(name: str, allowed: Iterable[str], *, most: int = 1) -> list[str]:
+    """Up to ``most`` of the allowed names that ``name`` was probably meant to be, the nearest first."""
+    return difflib.get_close_matches(name, list(allowed), n=most, cutoff=0.5)
+
+
+def first_line(error: BaseException, longest: int = 300) -> str:
+    """The first line of an error's message that says something, its type where the message is empty."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)[:longest]
+
+
 class VidcausalError(Exception):
     """Base of every error that vidcausal raises on purpose."""
 
@@ -39,7 +50,7 @@ class UnknownNameError(ConfigError):
 
     def __init__(self, kind: str, name: str, allowed: Iterable[str]) -> None:
         names = sorted(allowed)
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        near = closest(name, names, most=3)
         hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
         super().__init__(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(names) or 'none'}.")
         self.kind = kind
@@ -58,6 +69,11 @@ class OutputError(VidcausalError):
 
     code = "output"
     exit_code = 2
+
+    @classmethod
+    def at(cls, path: object, error: OSError, advice: str = "choose a writable folder") -> OutputError:
+        """The error for what the system said when ``path`` was written, and what to do."""
+        return cls(f"cannot write {path}: {error.strerror or error}; {advice}")
 
 
 class RunFolderError(OutputError):

@@ -33,6 +33,11 @@ def plain(text: str) -> str:
     return _EMPTY_LINES.sub("\n\n", _BLANKS.sub(" ", _MARKUP.sub("", text)))
 
 
+def without_thoughts(reply: str) -> str:
+    """What a thinking model says after its last ``</think>``, without blanks around it; any other reply whole."""
+    return reply.rpartition("</think>")[2].strip()
+
+
 # ---- orders -----------------------------------------------------------------------------------------------------
 
 _CUES = (

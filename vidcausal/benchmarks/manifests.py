@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from vidcausal.cache import sha256_of
+from vidcausal.config.presets import manifest_dir
 from vidcausal.errors import DataError, UnknownNameError
-
-_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,6 @@ class FileCheck:
     def to_json(self) -> dict[str, str]:
         """Plain dict."""
         return asdict(self)
-
-
-def manifest_dir() -> Path:
-    """The folder of the manifests, in an installed package or in the source tree."""
-    inside = _PACKAGE / "_data_manifests"
-    return inside if inside.is_dir() else _PACKAGE.parent / "data_manifests"
 
 
 def available() -> list[str]:
@@ -102,25 +95,13 @@ def _facts(entry: Mapping[str, Any], path: Path) -> list[tuple[str, Any, Any]]:
     else:
         measured = {"bytes": path.stat().st_size}
         if "sha256" in entry:
-            measured["sha256"] = _sha256(path)
+            measured["sha256"] = sha256_of(path)
         if "count" in entry:
             measured["count"] = _count(path)
     for key in ("sha256", "bytes", "count"):
         if entry.get(key) is not None and key in measured:
             facts.append((key, entry[key], measured[key]))
     return facts
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _slow(file)
-
-
-def _slow(file: Any) -> str:
-    h = hashlib.sha256()
-    while block := file.read(1 << 20):
-        h.update(block)
-    return h.hexdigest()
 
 
 def _count(path: Path) -> int | None:

@@ -5,17 +5,16 @@ inside a running ``@hydra.main`` (Hydra does not nest by itself, so the running 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+from vidcausal.cache import make_folder, write_atomic
 from vidcausal.config import schema
 from vidcausal.config.presets import available, config_dir, load_preset
-from vidcausal.errors import ConfigError, OutputError, UnknownNameError
+from vidcausal.errors import ConfigError, UnknownNameError, closest
 
 __all__ = ["available", "compose", "config_dir", "load_preset", "run_main", "save"]
 
@@ -119,7 +118,7 @@ def _groups() -> list[str]:
 
 
 def _near(name: str, allowed: Sequence[str], prefix: str = "") -> str:
-    near = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
+    near = closest(name, allowed)
     hint = f"; did you mean {prefix + near[0]!r}?" if near else "."
     return f"{hint} Allowed: {', '.join(prefix + key for key in sorted(set(allowed)))}"
 
@@ -158,7 +157,7 @@ def run_main(
     given = list(sys.argv[1:] if argv is None else argv)
     plain = [argument for argument in given if not argument.startswith("-")]
     if len(plain) == len(given):
-        make_folder(Path(compose(name, plain)["output_dir"]).parent)
+        make_folder(Path(compose(name, plain)["output_dir"]).parent, "choose another output_dir")
     schema.register()
     codes: list[int] = []
     failures: list[BaseException] = []
@@ -192,27 +191,9 @@ def _rewrite_arguments(name: str, arguments: Sequence[str]) -> list[str]:
     return rewritten
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder, its parents too.
-
-    Raises:
-        OutputError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(13, "permission denied")
-    except OSError as error:
-        raise OutputError(
-            f"cannot write into {folder}: {error.strerror or error}; choose another output_dir"
-        ) from error
-
-
 def save(folder: Path, config: Mapping[str, Any], overrides: Sequence[str]) -> None:
     """Write ``.hydra/config.yaml`` and ``.hydra/overrides.yaml`` of a run."""
     import yaml
-
-    from vidcausal.cache import write_atomic
 
     for file, value in (("config.yaml", dict(config)), ("overrides.yaml", list(overrides))):
         text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)

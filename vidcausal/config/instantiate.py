@@ -7,14 +7,13 @@ Arguments are bound to the signature before anything is called, so that all miss
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vidcausal.errors import ConfigError
+from vidcausal.errors import ConfigError, closest
 
 ALLOWED = ("vidcausal.", "torch.optim.")
 _KEYS = ("_target_", "_partial_", "_weights_")
@@ -54,7 +53,7 @@ def _walk(parts: list[str], target: str, where: str) -> Any:
             raise
         for index, part in enumerate(parts[cut:], start=cut):
             if not hasattr(found, part):
-                near = difflib.get_close_matches(part, dir(found), n=1)
+                near = closest(part, dir(found))
                 hint = f"; did you mean {'.'.join([*parts[:index], near[0]])!r}?" if near else ""
                 raise ConfigError(f"{where}._target_ {target!r} does not exist{hint}")
             found = getattr(found, part)
@@ -99,7 +98,7 @@ def check(node: Mapping[str, Any], *, where: str, given: tuple[str, ...] = ()) -
 
 
 def _nearest(name: str, known: Mapping[str, Any], where: str) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    near = closest(name, known)
     return f" (did you mean {where}.{near[0]}?)" if near else ""
 
 

@@ -1,11 +1,14 @@
-"""Presets are files: ``configs/<group>/<name>.yaml``. The directory is the registry."""
+"""Presets are files: ``configs/<group>/<name>.yaml``. The directory is the registry.
+
+Data manifests are files too; both folders stand beside the package in the source tree and inside it in a wheel.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, cast
 
-from vidcausal.errors import ConfigError, UnknownNameError
+from vidcausal.errors import ConfigError, UnknownNameError, first_line
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -16,10 +19,23 @@ def config_dir() -> Path:
     Raises:
         ConfigError: neither exists.
     """
-    for folder in (_PACKAGE / "_configs", _PACKAGE.parent / "configs"):
+    return _shipped("configs")
+
+
+def manifest_dir() -> Path:
+    """The folder of the manifests of benchmarks and, under ``weights``, of weights.
+
+    Raises:
+        ConfigError: it does not exist.
+    """
+    return _shipped("data_manifests")
+
+
+def _shipped(name: str) -> Path:
+    for folder in (_PACKAGE / f"_{name}", _PACKAGE.parent / name):
         if folder.is_dir():
             return folder
-    raise ConfigError(f"no configs beside {_PACKAGE}; reinstall the package: pip install --force-reinstall vidcausal")
+    raise ConfigError(f"no {name} beside {_PACKAGE}; reinstall the package: pip install --force-reinstall vidcausal")
 
 
 def available(group: str) -> list[str]:
@@ -45,7 +61,7 @@ def load_preset(group: str, name: str) -> dict[str, Any]:
         whole = OmegaConf.create({"paths": paths, group: node})
         plain = OmegaConf.to_container(whole[group], resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"configs/{group}/{name}.yaml: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"configs/{group}/{name}.yaml: {first_line(error)}") from error
     return cast(dict[str, Any], plain)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vidcausal.cache import write_atomic
+from vidcausal.cache import write_json
 from vidcausal.errors import MediaError, VidcausalError
 from vidcausal.evaluation.machine import command, machine, versions
 from vidcausal.evaluation.runner import RunResult, plain
@@ -112,7 +111,7 @@ def write(
         "machine": machine(),
     }
     path = result.folder / "report.json"
-    write_atomic(path, json.dumps(plain(content), ensure_ascii=False, indent=1, allow_nan=False).encode() + b"\n")
+    write_json(path, plain(content), indent=1)
     return Report(path, result.scores, len(result.samples), dict(errors), lost, seconds)
 
 

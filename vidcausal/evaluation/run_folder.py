@@ -28,6 +28,8 @@ from vidcausal.errors import DataError, OutputError, RunFolderError
 
 logger = logging.getLogger(__name__)
 
+_ADVICE = "choose another output_dir"
+
 
 class RunFolder:
     """An open run folder; one process at a time has it. Use it in a ``with`` block.
@@ -64,7 +66,7 @@ class RunFolder:
             self._file = os.open(self.predictions, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         except OSError as error:
             self.close()
-            raise _unwritable(self.path, error) from error
+            raise OutputError.at(self.path, error, _ADVICE) from error
         except BaseException:
             self.close()
             raise
@@ -87,7 +89,7 @@ class RunFolder:
             os.fsync(self._file)
         except OSError as error:
             os.ftruncate(self._file, before)
-            raise _unwritable(self.predictions, error) from error
+            raise OutputError.at(self.predictions, error, _ADVICE) from error
         self.done.add(row["id"])
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -95,13 +97,6 @@ class RunFolder:
         with self.predictions.open(encoding="utf-8") as file:
             for line in file:
                 yield json.loads(line)
-
-    def write_json(self, name: str, value: Any) -> Path:
-        """Write a JSON file of the run atomically; ``name`` may have a folder in it."""
-        target = self.path / name
-        text = json.dumps(value, ensure_ascii=False, indent=1 if name == "report.json" else None, allow_nan=False)
-        write_atomic(target, text.encode() + b"\n")
-        return target
 
     def close(self) -> None:
         """Let go of the lock."""
@@ -199,7 +194,7 @@ def _lock(folder: Path) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise OutputError.at(folder, error, _ADVICE) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -208,7 +203,3 @@ def _lock(folder: Path) -> int:
             f"another process is writing into {folder}; wait for it, or choose another output_dir"
         ) from error
     return handle
-
-
-def _unwritable(path: Path, error: OSError) -> OutputError:
-    return OutputError(f"cannot write into {path}: {error.strerror or error}; choose another output_dir")

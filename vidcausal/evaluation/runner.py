@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from vidcausal.cache import DiskCache, digest
+from vidcausal.cache import DiskCache, seed_of, write_json
 from vidcausal.errors import DecodeError, MissingDependencyError, OutputError, VidcausalError, WeightsError
 from vidcausal.evaluation.run_folder import RunFolder
 from vidcausal.parsing import parse_order
@@ -248,7 +248,6 @@ def _decode_report(footage: Footage | None) -> dict[str, Any]:
 
 def _picture(folder: RunFolder, sample: Sample[Any], footage: Footage | None, number: int) -> None:
     """Write ``media/<number>.json``: the question, the clips and thumbnails. A picture never fails a sample."""
-    name = f"media/{number:03d}.json"
     media: dict[str, Any] = {"id": sample.id, "sample": _question(sample), "duration": 0.0, "clips": [], "frames": []}
     if footage is not None:
         try:
@@ -262,7 +261,7 @@ def _picture(folder: RunFolder, sample: Sample[Any], footage: Footage | None, nu
             ]
         except Exception as problem:
             logger.debug("no pictures of %s: %s", sample.id, problem)
-    folder.write_json(name, plain(media))
+    write_json(folder.path / f"media/{number:03d}.json", plain(media))
 
 
 def _question(sample: Sample[Any]) -> dict[str, Any]:
@@ -308,7 +307,7 @@ def plain(value: Any) -> Any:
 def _seed(seed: int, sample_id: str) -> None:
     import torch
 
-    drawn = int(digest(str(seed), sample_id)[:15], 16)
+    drawn = seed_of(str(seed), sample_id)
     random.seed(drawn)
     torch.manual_seed(drawn)
 
@@ -332,7 +331,7 @@ def _log_file(path: Path) -> Iterator[None]:
     try:
         handler = logging.FileHandler(path, encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another output_dir") from error
+        raise OutputError.at(path, error, "choose another output_dir") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     before = root.level
     root.addHandler(handler)

@@ -20,6 +20,7 @@ from vidcausal.errors import (
     ModelError,
     VidcausalError,
     WeightsError,
+    first_line,
 )
 
 log = logging.getLogger(__name__)
@@ -91,25 +92,31 @@ def load(checkpoint: Checkpoint, *, device: str, dtype: str, device_map: Any, at
         WeightsError: the files do not fill every parameter of the model.
         ModelError: the checkpoint has no image or video input, or no chat template.
     """
-    _check_source(checkpoint)
-    config = _guarded(checkpoint, _load_config, checkpoint)
+    check_source(checkpoint)
+    config = guarded(checkpoint, _load_config, checkpoint)
     model_class = _model_class(checkpoint, config)
-    processor = _guarded(checkpoint, _load_processor, checkpoint)
-    model = _guarded(
+    processor = guarded(checkpoint, _load_processor, checkpoint)
+    model = guarded(
         checkpoint,
-        _load_model,
+        load_model,
         model_class,
         checkpoint,
         {
-            "dtype": _dtype(dtype, device),
-            "device_map": device_map if device_map is not None else _placement(device),
+            "dtype": torch_dtype(dtype, device),
+            "device_map": device_map if device_map is not None else device_map_of(device),
             "attn_implementation": attention,
         },
     )
     return Loaded(model=model, processor=processor, commit=getattr(config, "_commit_hash", None))
 
 
-def _check_source(checkpoint: Checkpoint) -> None:
+def check_source(checkpoint: Checkpoint) -> None:
+    """Refuse what can be told from the name or the files alone, before transformers reads anything.
+
+    Raises:
+        MissingWeightsError: neither a hub id nor a folder with a configuration and safetensors files.
+        ForbiddenWeightsError: only pickle files are there.
+    """
     source, folder = checkpoint.source, checkpoint.folder
     if folder is None:
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
@@ -167,7 +174,12 @@ def _model_class(checkpoint: Checkpoint, config: Any) -> Any:
     )
 
 
-def _load_model(model_class: Any, checkpoint: Checkpoint, options: dict[str, Any]) -> Any:
+def load_model(model_class: Any, checkpoint: Checkpoint, options: dict[str, Any]) -> Any:
+    """``model_class`` filled from safetensors files, in evaluation mode; options that are None are left out.
+
+    Raises:
+        WeightsError: the files do not fill every parameter.
+    """
     options = {key: value for key, value in options.items() if value is not None}
     model, info = model_class.from_pretrained(
         checkpoint.where, use_safetensors=True, output_loading_info=True, **checkpoint.arguments(), **options
@@ -183,7 +195,12 @@ def _load_model(model_class: Any, checkpoint: Checkpoint, options: dict[str, Any
     return model.eval()
 
 
-def _dtype(name: str, device: str) -> Any:
+def torch_dtype(name: str, device: str) -> Any:
+    """The ``dtype`` argument of ``from_pretrained``; ``auto`` is float32 on a CPU, the checkpoint's own elsewhere.
+
+    Raises:
+        ConfigError: no floating-point type of torch.
+    """
     if name == "auto":  # half precision is slow, and partly missing, on CPUs
         return torch.float32 if device == "cpu" else "auto"
     dtype = getattr(torch, name, None)
@@ -192,11 +209,12 @@ def _dtype(name: str, device: str) -> Any:
     return dtype
 
 
-def _placement(device: str) -> dict[str, str] | None:
+def device_map_of(device: str) -> dict[str, str] | None:
+    """The ``device_map`` argument of ``from_pretrained`` that puts a whole model on ``device``."""
     return None if device == "cpu" else {"": device}
 
 
-def _guarded(checkpoint: Checkpoint, action: Any, *arguments: Any) -> Any:
+def guarded(checkpoint: Checkpoint, action: Any, *arguments: Any) -> Any:
     """``action(*arguments)``, with what transformers raises turned into our errors."""
     try:
         return action(*arguments)
@@ -208,7 +226,7 @@ def _guarded(checkpoint: Checkpoint, action: Any, *arguments: Any) -> Any:
             "smaller model"
         ) from error
     except ImportError as error:
-        raise MissingDependencyError(f"{checkpoint.name} needs another library: {_first_line(error)}") from error
+        raise MissingDependencyError(f"{checkpoint.name} needs another library: {first_line(error)}") from error
     except (OSError, ValueError, KeyError) as error:
         raise _load_error(checkpoint, error) from error
 
@@ -232,17 +250,13 @@ def _load_error(checkpoint: Checkpoint, error: Exception) -> VidcausalError:
             f"{checkpoint.source} is not in this machine's hub cache and {why}. Get it once where the hub can be "
             f"reached with `{get}` (or pass --download, in Python download=True), or name a folder: hf:/path/to/folder"
         )
-    return ModelError(f"{checkpoint.name} could not be loaded: {_first_line(error)}")
+    return ModelError(f"{checkpoint.name} could not be loaded: {first_line(error)}")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
 
 
 def checkpoint_digest(checkpoint: Checkpoint, commit: str | None) -> str:

@@ -10,12 +10,12 @@ import torch
 from vidcausal.errors import ConfigError, ModelError
 from vidcausal.models._hf_load import (
     Checkpoint,
-    _check_source,
-    _dtype,
-    _guarded,
-    _load_model,
-    _placement,
+    check_source,
     checkpoint_digest,
+    device_map_of,
+    guarded,
+    load_model,
+    torch_dtype,
 )
 from vidcausal.models.weights.resolver import resolve
 
@@ -52,11 +52,11 @@ def load_checkpoint(checkpoint: Checkpoint, *, device: str, dtype: str) -> Loade
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     device = checked_device(device)
-    _check_source(checkpoint)
-    config = _guarded(checkpoint, lambda: AutoConfig.from_pretrained(checkpoint.where, **checkpoint.arguments()))
-    tokenizer = _guarded(checkpoint, lambda: AutoTokenizer.from_pretrained(checkpoint.where, **checkpoint.arguments()))
-    options = {"dtype": _dtype(dtype, device), "device_map": _placement(device)}
-    model = _guarded(checkpoint, _load_model, AutoModelForCausalLM, checkpoint, options)
+    check_source(checkpoint)
+    config = guarded(checkpoint, lambda: AutoConfig.from_pretrained(checkpoint.where, **checkpoint.arguments()))
+    tokenizer = guarded(checkpoint, lambda: AutoTokenizer.from_pretrained(checkpoint.where, **checkpoint.arguments()))
+    options = {"dtype": torch_dtype(dtype, device), "device_map": device_map_of(device)}
+    model = guarded(checkpoint, load_model, AutoModelForCausalLM, checkpoint, options)
     commit = getattr(config, "_commit_hash", None)
     return LoadedText(checkpoint.name, model, tokenizer, checkpoint_digest(checkpoint, commit))
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vidcausal.errors import ConfigError, ModelError
-from vidcausal.models._hf_load import Checkpoint, _check_source, _guarded, _load_model
+from vidcausal.models._hf_load import Checkpoint, check_source, guarded, load_model
 from vidcausal.models.preprocessing import CLIP_MEAN, CLIP_STD, HALF, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
 # Families whose checkpoints hold a text tower as well: model_type of config.json -> class of the image tower.
@@ -117,12 +117,12 @@ def load_tower(checkpoint: Checkpoint, layer: int | None) -> tuple[TransformersT
     """
     import transformers
 
-    _check_source(checkpoint)
+    check_source(checkpoint)
     arguments = checkpoint.arguments()
-    config = _guarded(checkpoint, lambda: transformers.AutoConfig.from_pretrained(checkpoint.where, **arguments))
+    config = guarded(checkpoint, lambda: transformers.AutoConfig.from_pretrained(checkpoint.where, **arguments))
     tower_class = getattr(transformers, _IMAGE_TOWERS.get(_family(config), "AutoModel"))
-    model = _guarded(checkpoint, _load_model, tower_class, checkpoint, {"dtype": torch.float32})
-    processor = _guarded(
+    model = guarded(checkpoint, load_model, tower_class, checkpoint, {"dtype": torch.float32})
+    processor = guarded(
         checkpoint, lambda: transformers.AutoImageProcessor.from_pretrained(checkpoint.where, **arguments)
     )
     return TransformersTower(model, layer), from_processor(processor.to_dict(), model.config)

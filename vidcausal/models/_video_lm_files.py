@@ -46,7 +46,7 @@ def save(model: VideoLM, folder: str | Path) -> None:
         model.language.save_pretrained(path / "language")
         model.tokenizer.save_pretrained(path / "language")
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose a writable folder") from error
+        raise OutputError.at(path, error) from error
     write_atomic(path / _SETTINGS, json.dumps(settings, indent=2, default=str).encode())
 
 

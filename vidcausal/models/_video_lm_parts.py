@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from vidcausal.errors import ConfigError, MissingWeightsError, ModelError, WeightsError
-from vidcausal.models._hf_load import Checkpoint, _guarded
+from vidcausal.models._hf_load import Checkpoint, guarded
 from vidcausal.models._lm_load import checked_device, load_checkpoint, load_named
 from vidcausal.models.encoders import VisionEncoder, encoder, seeded
 from vidcausal.nn.projectors import Projector, build_projector
@@ -108,7 +108,7 @@ def _tokenizer(source: str | None, *, download: bool) -> Any:
     from transformers import AutoTokenizer
 
     checkpoint = Checkpoint(source, download=download)
-    return _guarded(checkpoint, lambda: AutoTokenizer.from_pretrained(checkpoint.where, **checkpoint.arguments()))
+    return guarded(checkpoint, lambda: AutoTokenizer.from_pretrained(checkpoint.where, **checkpoint.arguments()))
 
 
 def load_state(module: nn.Module, path: Path, what: str) -> None:

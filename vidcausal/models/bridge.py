@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcausal.cache import DiskCache, digest, write_atomic
+from vidcausal.cache import DiskCache, digest, sha256_of, write_atomic
 from vidcausal.errors import WeightsError
 from vidcausal.models.clip_onnx import ImageEncoder, Vectors, unit
 from vidcausal.models.drawn_text import draw_texts
@@ -146,7 +146,7 @@ def load_bridge(path: Path | None = None) -> Bridge:
         weights = resolve(WEIGHTS)
         path, mark = weights.path(FILE), weights.digest
     else:
-        mark = digest("bridge", path.read_bytes().hex())
+        mark = digest("bridge", sha256_of(path))
     try:
         tensors = load_file(str(path))
     except (SafetensorError, OSError) as error:

@@ -18,17 +18,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vidcausal.cache import digest
+from vidcausal.cache import digest, seed_of
 from vidcausal.errors import ModelError
 from vidcausal.models._hf_inputs import FrameInputs, FramesAs, ModelInputs, TimesInText, plain_mapping
 from vidcausal.models._hf_load import Checkpoint, checkpoint_digest, load
+from vidcausal.parsing import without_thoughts
 from vidcausal.types import OptionScore
 from vidcausal.video.frames import FrameBatch
 
 log = logging.getLogger(__name__)
 
 _MEDIA_TOKEN_NAMES = ("image_token_id", "image_token_index", "video_token_id", "video_token_index")
-_END_OF_THOUGHT = "</think>"
 
 
 class HFChat:
@@ -113,8 +113,7 @@ class HFChat:
         new = output[0, inputs.num_tokens :]
         if len(new) >= max_new_tokens:
             log.info("%s used all %d new tokens; the reply may be cut", self.name, max_new_tokens)
-        text = str(self._tokenizer.decode(new, skip_special_tokens=True))
-        return text.rpartition(_END_OF_THOUGHT)[2].strip()
+        return without_thoughts(str(self._tokenizer.decode(new, skip_special_tokens=True)))
 
     def score_options(self, prompt: str, options: Sequence[str], frames: FrameBatch | None = None) -> list[OptionScore]:
         """Log-likelihood of each option as the reply; prompt and frames are read once for all of them.
@@ -176,7 +175,7 @@ class HFChat:
         if not self._generation.get("do_sample"):
             return None
         times = "" if frames is None else str(frames.pts_seconds.tolist())
-        return int(digest(str(self._seed), prompt, times)[:15], 16)
+        return seed_of(str(self._seed), prompt, times)
 
     def _on_device(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
         """Tensors on the model's device; pixels in its dtype, times never (bfloat16 would move them)."""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vidcausal.cache import digest
 from vidcausal.errors import ConfigError, ModelError
+from vidcausal.parsing import without_thoughts
 from vidcausal.types import OptionScore
 from vidcausal.video.frames import FrameBatch
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _OPTIONS_AT_ONCE = 16
-_END_OF_THOUGHT = "</think>"
 
 Overflow = Literal["error", "truncate"]
 
@@ -101,8 +101,7 @@ class LanguageModel:
         new = output[0, len(ids) :]
         if len(new) >= max_new_tokens:
             _LOG.info("%s used all %d new tokens; the reply may be cut", self.name, max_new_tokens)
-        text = str(self._tokenizer.decode(new, skip_special_tokens=True))
-        return text.rpartition(_END_OF_THOUGHT)[2].strip()
+        return without_thoughts(str(self._tokenizer.decode(new, skip_special_tokens=True)))
 
     def score_options(self, prompt: str, options: Sequence[str], frames: FrameBatch | None = None) -> list[OptionScore]:
         """Log-likelihood of each option's text as the reply to ``prompt``; the prompt is read once for all of them.

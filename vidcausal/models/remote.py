@@ -10,20 +10,19 @@ import base64
 import io
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from vidcausal.cache import digest
 from vidcausal.errors import ConfigError, ModelError, RemoteError, UnknownNameError
 from vidcausal.models._chat_times import FrameTimes
 from vidcausal.models._remote_http import JsonServer, Retries
+from vidcausal.parsing import without_thoughts
 from vidcausal.types import OptionScore
 from vidcausal.video.frames import FrameBatch
 
 log = logging.getLogger(__name__)
 
 ScoringWay = Literal["none", "vllm", "completions"]
-_SCORING_WAYS = ("none", "vllm", "completions")
-_END_OF_THOUGHT = "</think>"
 
 
 class RemoteChat:
@@ -216,7 +215,7 @@ def _reply_text(answer: Mapping[str, Any], where: str) -> str:
             f"{where} sent no text (finish_reason {choice.get('finish_reason')!r}); a thinking model may have used all "
             "its tokens: raise max_new_tokens"
         )
-    return content.rpartition(_END_OF_THOUGHT)[2].strip()
+    return without_thoughts(content)
 
 
 def _jpeg(frame: Any, max_side: int, quality: int) -> bytes:
@@ -271,8 +270,8 @@ def remote_chat(
     Raises:
         ConfigError: an address that is not http(s), or an argument out of range.
     """
-    if scoring not in _SCORING_WAYS:
-        raise UnknownNameError("way of scoring", scoring, _SCORING_WAYS)
+    if scoring not in (ways := get_args(ScoringWay)):
+        raise UnknownNameError("way of scoring", scoring, ways)
     if max_attempts < 1 or max_images < 1 or max_side < 16 or not 1 <= jpeg_quality <= 95:
         raise ConfigError(
             "remote_chat needs max_attempts >= 1, max_images >= 1, max_side >= 16 and jpeg_quality in 1..95, got "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcausal.cache import digest
+from vidcausal.cache import digest, sha256_of
 from vidcausal.errors import MissingDependencyError, ModelError
 from vidcausal.models.weights.resolver import resolve
 from vidcausal.types import SpeechLine
@@ -162,7 +162,6 @@ def _locate(weights: str, download: bool) -> tuple[Path, str, str]:
         found = resolve(weights, download=download)
         return found.folder, found.name, found.digest
     from vidcausal.models.weights.formats import check_format
-    from vidcausal.models.weights.store import sha256_of
 
     check_format(folder / "model.bin", "ctranslate2")
     return folder, folder.resolve().name, sha256_of(folder / "model.bin")

@@ -8,7 +8,6 @@ picture are not recognized; give the spans instead.
 
 from __future__ import annotations
 
-import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidcausal.cache import DiskCache, digest
-from vidcausal.errors import EmptyMediaError, OutputError
+from vidcausal.errors import EmptyMediaError
 from vidcausal.types import Span
 
 if TYPE_CHECKING:
@@ -132,10 +131,7 @@ def find_title_cards(video: Video, *, cache: DiskCache | None = None) -> tuple[T
         return tuple(TitleCard(Span(start, end), (r, g, b)) for start, end, (r, g, b) in known)
     found = title_cards(_small_frames(video), video.info.duration)
     if cache is not None:
-        try:
-            cache.put_json("title-cards", key, [[c.span.start, c.span.end, list(c.background)] for c in found])
-        except OutputError as error:
-            warnings.warn(f"title cards are not cached: {error}", stacklevel=2)
+        cache.put_json("title-cards", key, [[c.span.start, c.span.end, list(c.background)] for c in found])
     return found
 
 

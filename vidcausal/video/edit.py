@@ -19,7 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidcausal.errors import ConfigError, OutputError
+from vidcausal.cache import make_folder
+from vidcausal.errors import ConfigError
 from vidcausal.types import Span
 from vidcausal.video import ffmpeg
 
@@ -292,12 +293,7 @@ def _probed(source: str | Path | VideoInfo) -> VideoInfo:
 
 def _writable(path: str | Path) -> Path:
     target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror or error}; choose a writable folder") from error
-    if not os.access(target.parent, os.W_OK):
-        raise OutputError(f"cannot write {target}: the folder is not writable; choose another one")
+    make_folder(target.parent)
     return target
 
 

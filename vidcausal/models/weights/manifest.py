@@ -14,9 +14,9 @@ from typing import Any
 import yaml
 
 from vidcausal.cache import digest
+from vidcausal.config.presets import manifest_dir
 from vidcausal.errors import DataError, UnknownNameError
 
-_PACKAGE = Path(__file__).resolve().parents[2]
 _KEYS = {"name", "what", "license", "notice", "opt_in", "kind", "files", "sources", "convert"}
 CONVERSIONS = {"gguf": "gguf-1", "torch-state-dict": "torch-state-dict-1"}
 """Known conversions and their versions; a new version makes stored conversions stale."""
@@ -104,12 +104,6 @@ class WeightsEntry:
         """Hash of what the weights are: contents and conversion, not the place they came from."""
         parts = [f"{spec.name}:{spec.sha256}" for spec in self.files]
         return digest(self.name, *parts, CONVERSIONS[self.convert.how] if self.convert else "as is")
-
-
-def manifest_dir() -> Path:
-    """Folder of the manifests: inside the installed package, else beside it in the source tree."""
-    inside = _PACKAGE / "_data_manifests"
-    return inside if inside.is_dir() else _PACKAGE.parent / "data_manifests"
 
 
 def names() -> list[str]:

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidcausal.cache import digest
+from vidcausal.cache import digest, sha256_of
 from vidcausal.errors import MissingWeightsError, OutputError, WeightsError, WeightsIntegrityError
 from vidcausal.models.weights.fetch import fetch_local, fetch_remote, local_folder, verify
 from vidcausal.models.weights.formats import check_format
 from vidcausal.models.weights.manifest import FileSpec, WeightsEntry, load_entry, names
-from vidcausal.models.weights.store import folder_of, locked, publish, sha256_of, staging, stored_files
+from vidcausal.models.weights.store import folder_of, locked, publish, staging, stored_files
 
 _LOG = logging.getLogger(__name__)
 _PACKAGE_DATA = Path(__file__).parent / "files"

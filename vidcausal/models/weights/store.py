@@ -7,7 +7,6 @@ whole or absent. Reading writes nothing, so a read-only cache that was filled by
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import logging
 import os
@@ -19,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vidcausal.cache import cache_root, write_atomic
+from vidcausal.cache import cache_root, sha256_of, write_atomic
 from vidcausal.errors import OutputError, WeightsIntegrityError
 from vidcausal.models.weights.manifest import WeightsEntry
 
 _LOG = logging.getLogger(__name__)
 _STAMP = ".stamp.json"
+_ADVICE = "set VIDCAUSAL_CACHE to a writable folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +43,6 @@ def weights_root() -> Path:
 def folder_of(name: str) -> Path:
     """Where the entry called ``name`` is stored, whether it is there or not."""
     return weights_root() / name
-
-
-def sha256_of(path: Path) -> str:
-    """Hash of a file, read in pieces."""
-    h = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            h.update(block)
-    return h.hexdigest()
 
 
 def stored_files(entry: WeightsEntry) -> dict[str, Path] | None:
@@ -126,9 +117,7 @@ def staging(entry: WeightsEntry) -> Iterator[Path]:
             shutil.rmtree(abandoned, ignore_errors=True)
         folder = Path(tempfile.mkdtemp(prefix=f".staging-{entry.name}--", dir=root))
     except OSError as error:
-        raise OutputError(
-            f"cannot write {root}: {error.strerror or error}; set VIDCAUSAL_CACHE to a writable folder"
-        ) from error
+        raise OutputError.at(root, error, _ADVICE) from error
     try:
         yield folder
     finally:
@@ -163,9 +152,7 @@ def locked(name: str) -> Iterator[None]:
         root.mkdir(parents=True, exist_ok=True)
         handle = os.open(root / f".{name}.lock", os.O_CREAT | os.O_RDWR, 0o644)
     except OSError as error:
-        raise OutputError(
-            f"cannot write {root}: {error.strerror or error}; set VIDCAUSAL_CACHE to a writable folder"
-        ) from error
+        raise OutputError.at(root, error, _ADVICE) from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
