@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 from vidcausal import api
 from vidcausal.cache import DiskCache, write_atomic
 from vidcausal.errors import OutputError, VidcausalError
-from vidcausal.types import Event, Span
+from vidcausal.types import Event, Reply, Sample, Span
 
 if TYPE_CHECKING:
     from vidcausal.evaluation.results import Report
+    from vidcausal.video.footage import Footage
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def run_demo(
     write_atomic(folder / "questions.json", json.dumps(questions, indent=1, ensure_ascii=False).encode())
     given: dict[str, Any] = {"device": device, "download": download, "cache": store}
     report = api.evaluate(
-        api.create_strategy("rrd", model=built, reasoner=reasoner, max_new_tokens=REPLY_TOKENS, **given),
+        ByTask(built, reasoner, **given),
         "questions",
         annotations=folder / "questions.json",
         output_dir=folder,
@@ -103,6 +104,23 @@ def run_demo(
         **given,
     )
     return _summary(folder, questions, report)
+
+
+class ByTask:
+    """The strategies that the commands use by default: ``rrd`` for order and events, ``direct`` for ask and ground."""
+
+    name = "rrd and direct"
+
+    def __init__(self, model: Any, reasoner: Any, **given: Any) -> None:
+        given["max_new_tokens"] = REPLY_TOKENS
+        self.rrd = api.create_strategy("rrd", model=model, reasoner=reasoner, **given)
+        self.direct = api.create_strategy("direct", model=model, reasoner=reasoner, **given)
+        self.model = model
+
+    def answer(self, sample: Sample[Any], footage: Footage) -> Reply:
+        """Answer with the strategy of the sample's task."""
+        chosen = self.direct if sample.task in ("ask", "ground") else self.rrd
+        return chosen.answer(sample, footage)
 
 
 def _is_name(model: Any) -> bool:
@@ -148,12 +166,14 @@ def bundled_questions(inputs: Path, seed: int = 0) -> list[dict[str, Any]]:
         {"id": "lemonade-order-own-words", "task": "order", "video": str(lemonade.path.resolve())}
         | {"goal": lemonade.goal, "answer": list(lemonade.order)},
         {"id": "bottles-events", "task": "events", "video": bottles, "goal": "Water bottles on a table"},
-        {"id": "bottles-moment", "task": "ground", "video": bottles, "query": "a single bottle on a table"}
-        | {"answer": [[18.0, 22.3]]},
+        {"id": "bottles-moment", "task": "ground", "video": bottles, "query": "a hand holds a bottle"}
+        | {"answer": [[5.8, 7.1], [11.5, 13.5], [15.9, 18.0], [22.1, 24.6], [27.4, 29.0], [30.9, 32.2], [34.8, 37.0]]},
         {"id": "bottles-why", "task": "ask", "video": bottles, "answer": 1}
         | {"question": "Why is there only one bottle on the table after 19 seconds?"}
         | {"options": ["The bottles fell over", "A person took two bottles away", "Somebody broke the bottles"]},
-        {"id": "city-events", "task": "events", "video": city, "answer": [[0.0, 4.3], [4.3, 7.6]]},
+        {"id": "city-events", "task": "events", "video": city, "answer": [[0.0, 4.64], [4.64, 7.6]]},
+        {"id": "city-moment", "task": "ground", "video": city, "query": "a tower against a dark sky"}
+        | {"answer": [[4.64, 7.6]]},
         {"id": "city-what", "task": "ask", "video": city, "question": "What does the video show?", "answer": 2}
         | {"options": ["A kitchen where food is cooked", "A beach with people", "Tall city buildings at night"]},
     ]

@@ -153,6 +153,31 @@ def test_spans_come_best_first_and_apart() -> None:
     assert [(s.start, s.end) for s in curve_spans(np.ones(4), pts[:4], 4.0)] == [(0.0, 4.0)]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_scores_order_the_spans_and_none_is_below_the_average(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    spans = curve_spans(smooth(rng.normal(size=60), np.arange(60.0), 1.5), np.arange(60.0), 60.0, max_spans=8)
+    scores = [span.score for span in spans if span.score is not None]
+    assert len(scores) == len(spans) > 1
+    assert scores == sorted(scores, reverse=True)
+    assert min(scores) > 0
+
+
+def test_numbered_clips_get_different_words_and_events_need_not() -> None:
+    frames = shots(["red", "red", "blue"])
+    bank = ("a red field", "another red field", "a blue field")
+    clips = tuple(Clip(i + 1, Span(3.0 * i, 3.0 * i + 3), "x.mp4") for i in range(3))
+    numbered = model(bank=bank).recognize(Footage.from_frames(frames, clips=clips)).records
+    assert sorted(r.caption for r in numbered) == sorted(bank)
+    assert numbered[2].caption == "a blue field"
+
+
+def test_options_about_the_whole_video_are_told_apart_where_nothing_changes() -> None:
+    frames = shots(["green", "green"])
+    scores = model().score_options("What is it?", ["a red field", "a green field"], frames)
+    assert scores[1].mean > scores[0].mean + 1.0
+
+
 def test_matching_shares_out_or_lets_each_choose() -> None:
     scores = np.array([[0.9, 0.8, 0.0], [0.9, 0.1, 0.0], [0.5, 0.4, 0.3]])
     assert [m.text for m in best_each(scores)] == [0, 0, 0]

@@ -55,14 +55,15 @@ class Matching:
     """How words are chosen.
 
     ``goal_phrases``: with a goal and without candidates, only so many phrases of the bank, the nearest to the goal in
-    meaning, are looked at (0: the whole bank). ``one_to_one``: as many candidates as numbered clips are shared out, one
-    each, instead of each clip choosing on its own. ``vision_weight``: see :meth:`EmbeddedModel.score_options`.
-    ``smoothing_seconds``: width of the average over the similarity curve of a query.
+    meaning, are looked at (0: the whole bank). ``one_to_one``: numbered clips, which show different steps, get
+    different texts, chosen jointly, instead of each clip choosing on its own. ``vision_weight``: see
+    :meth:`EmbeddedModel.score_options`. ``smoothing_seconds``: width of the average over the similarity curve of a
+    query.
     """
 
     goal_phrases: int = 120
     one_to_one: bool = True
-    vision_weight: float = 0.5
+    vision_weight: float = 1.0
     smoothing_seconds: float = 0.75
 
 
@@ -147,7 +148,8 @@ class EmbeddedModel:
             places = self._phrases(goal)
             texts = tuple(self.bank[i] for i in places)
             scores = self._phrase_scores(events, places)
-        shared = self.matching.one_to_one and len(candidates) == len(texts) == len(spans) and numbers[0] is not None
+        numbered = numbers[0] is not None
+        shared = self.matching.one_to_one and numbered and len(texts) >= len(spans)
         matches: list[Match] = one_to_one(scores) if shared else best_each(scores)
         return [
             EventRecord(span.start, span.end, texts[m.text], clip, confidence=round(m.confidence, 4), source=SOURCE)
@@ -200,7 +202,7 @@ class EmbeddedModel:
     # ---- grounding ---------------------------------------------------------------------------------------------
 
     def ground(self, footage: Footage, query: str) -> list[Span]:
-        """Spans that fit ``query``, best first; the score is a cosine in [-1, 1]."""
+        """Spans that fit ``query``, best first; the score is a z-score of the similarity inside a span."""
         frames = footage.frames
         if len(frames) == 0:
             return []
@@ -228,8 +230,9 @@ class EmbeddedModel:
 
         With frames, and when every option reads like a caption (two words or more), an option's log-likelihood per
         token is ``language + vision_weight * log p``, where ``p`` is the softmax (temperature 0.05) over the options
-        of the highest smoothed similarity to any frame. Otherwise it is the language model's alone; without a language
-        model it is ``log p`` alone, with the words as tokens.
+        of two similarities added up: the highest smoothed one to any frame, without what all frames share (a moment),
+        and that of the mean frame, without what photographs share (the whole video). Otherwise it is the language
+        model's alone; without a language model it is ``log p`` alone, with the words as tokens.
 
         Raises:
             ModelError: neither a language model nor frames with captions as options are there.
@@ -252,8 +255,10 @@ class EmbeddedModel:
     def _log_shares(self, frames: FrameBatch, options: Sequence[str]) -> Vectors:
         curves = self._curves(frames, options)
         pts, width = frames.pts_seconds.numpy(), self.matching.smoothing_seconds
-        best = [smooth(curves[:, i], pts, width).max() for i in range(len(options))]
-        return np.log(np.maximum(softmax(np.array(best), TEMPERATURE), 1e-12))
+        moment = np.array([smooth(curves[:, i], pts, width).max() for i in range(len(options))])
+        mean = self.images.embed(frames).mean(0, keepdims=True)
+        whole = (self.bridge.pictures(mean, self.bridge.image_mean) @ self.words.embed(options).T)[0]
+        return np.log(np.maximum(softmax(moment + whole, TEMPERATURE), 1e-12))
 
     @cached_property
     def _language(self) -> ScoringChat:
@@ -320,7 +325,7 @@ def embedded(
     max_events: int = 60,
     goal_phrases: int = 120,
     one_to_one: bool = True,
-    vision_weight: float = 0.5,
+    vision_weight: float = 1.0,
 ) -> EmbeddedModel:
     """The embedded model with its published weights.
 

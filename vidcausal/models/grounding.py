@@ -28,12 +28,12 @@ def smooth(curve: NDArray[Any], pts: NDArray[Any], seconds: float) -> Floats:
 def curve_spans(
     curve: NDArray[Any], pts: NDArray[Any], end: float, *, max_spans: int = 5, max_iou: float = 0.5
 ) -> list[Span]:
-    """Stretches where the curve is high, best first; the score is the curve's mean inside.
+    """Stretches where the curve is high, best first; the score is the z-score of the mean inside.
 
     Around every peak three stretches are looked at, bounded where the curve falls to 75, 50 and 25 % of the way from
-    the peak down to the median. A stretch is rated by how much its mean exceeds the curve's mean, times the square root
-    of its number of frames (the z-score of a mean, which trades height against length); rivals that overlap a
-    better one by more than ``max_iou`` are dropped.
+    the peak down to the median. A stretch's score is how much its mean exceeds the curve's mean, in standard
+    deviations of the curve, times the square root of its number of frames, which trades height against length; rivals
+    that overlap a better one by more than ``max_iou`` are dropped.
 
     Args:
         curve: similarity of each frame ``[t]``.
@@ -47,14 +47,16 @@ def curve_spans(
     if len(values) == 0:
         return []
     edges = np.append(times, max(float(end), float(times[-1])))
+    spread = float(values.std()) or 1.0
     rated = []
     for first, last in _stretches(values):
         inside = values[first : last + 1]
-        span = Span(float(edges[first]), float(edges[last + 1]), float(inside.mean()))
-        rated.append(((float(inside.mean() - values.mean()) * np.sqrt(len(inside))), span))
-    rated.sort(key=lambda pair: (-pair[0], pair[1].start))
+        score = float((inside.mean() - values.mean()) / spread * np.sqrt(len(inside)))
+        rated.append(Span(float(edges[first]), float(edges[last + 1]), score))
     kept: list[Span] = []
-    for _, span in rated:
+    for span in sorted(rated, key=lambda span: (-(span.score or 0.0), span.start)):
+        if kept and (span.score or 0.0) <= 0:  # no better than the video on average
+            break
         if len(kept) < max_spans and all(_iou(span, other) <= max_iou for other in kept):
             kept.append(span)
     return kept
