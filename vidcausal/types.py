@@ -16,6 +16,8 @@ A = TypeVar("A")
 
 Task = Literal["order", "ground", "ask", "events"]
 TASKS: tuple[Task, ...] = ("order", "ground", "ask", "events")
+TIME_SLACK = 5e-4
+"""Seconds by which a time may miss a frame's start and still mean that frame (half a millisecond, mkv's rounding)."""
 
 
 @dataclass(frozen=True, slots=True)

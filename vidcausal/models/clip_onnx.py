@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from vidcausal.cache import DiskCache, digest
 from vidcausal.errors import WeightsError
+from vidcausal.models.preprocessing import CLIP_MEAN, CLIP_STD
 from vidcausal.models.weights.resolver import resolve
 from vidcausal.video.frames import FrameBatch
 
@@ -23,8 +24,6 @@ Vectors = NDArray[np.float32]
 
 WEIGHTS = "clip-vit-b16-image-int8"
 SIDE = 224
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class ImageEncoder(Protocol):
@@ -54,7 +53,7 @@ def preprocess(pixels: Tensor, *, whole: bool = False) -> NDArray[np.float32]:
     resized = functional.interpolate(pixels.cpu().float(), size=size, mode="bicubic", antialias=True)
     top, left = (size[0] - SIDE) // 2, (size[1] - SIDE) // 2
     square = resized[:, :, top : top + SIDE, left : left + SIDE].clamp(0, 255).round() / 255
-    mean, std = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
+    mean, std = torch.tensor(CLIP_MEAN).view(1, 3, 1, 1), torch.tensor(CLIP_STD).view(1, 3, 1, 1)
     return np.ascontiguousarray(((square - mean) / std).numpy(), dtype=np.float32)
 
 

@@ -7,7 +7,6 @@ each after its time in words ("Frame at 3.2 s:"), because these servers have no 
 from __future__ import annotations
 
 import base64
-import io
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
@@ -19,6 +18,7 @@ from vidcausal.models._remote_http import JsonServer, Retries
 from vidcausal.parsing import without_thoughts
 from vidcausal.types import OptionScore
 from vidcausal.video.frames import FrameBatch
+from vidcausal.video.pictures import encode_jpeg
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,8 @@ class RemoteChat:
                 f"{self.name} may be sent {self._max_images} frames a request and got {len(frames)}; sample fewer, or "
                 "raise max_images if the server allows it"
             )
-        pictures = [_jpeg(frame, self._max_side, self._jpeg_quality) for frame in frames.data.permute(0, 2, 3, 1).cpu()]
+        box = (self._max_side, self._max_side)
+        pictures = [encode_jpeg(frame, box, self._jpeg_quality) for frame in frames.data.cpu()]
         size = sum(map(len, pictures))
         log.info("%s: sending %d pictures, %.1f MB", self.name, len(pictures), size / 1e6)
         if size > self._max_request_bytes:
@@ -216,17 +217,6 @@ def _reply_text(answer: Mapping[str, Any], where: str) -> str:
             "its tokens: raise max_new_tokens"
         )
     return without_thoughts(content)
-
-
-def _jpeg(frame: Any, max_side: int, quality: int) -> bytes:
-    from PIL import Image
-
-    picture = Image.fromarray(frame.numpy())
-    if max(picture.size) > max_side:
-        picture.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
-    buffer = io.BytesIO()
-    picture.save(buffer, format="JPEG", quality=quality)
-    return buffer.getvalue()
 
 
 def remote_chat(

@@ -23,6 +23,7 @@ from vidcausal.cache import digest
 from vidcausal.errors import WeightsError
 from vidcausal.models.weights.resolver import resolve
 from vidcausal.video.frames import FrameBatch
+from vidcausal.video.pictures import resize
 
 FRAME_SIZE = (27, 48)
 """Height and width that the network reads; ask the decoder for frames of this size."""
@@ -193,7 +194,7 @@ class ShotDetector:
         found: list[Tensor] = []
         count = 0
         with torch.inference_mode():
-            for window, fresh in _windows(map(_small, pieces)):
+            for window, fresh in _windows(resize(piece, FRAME_SIZE) for piece in pieces):
                 single, _ = self._model(window.to(self._model.single.weight.device)[None])
                 found.append(single[0, _MARGIN : _MARGIN + _STRIDE].sigmoid().cpu())
                 count += fresh
@@ -219,13 +220,6 @@ def boundary_times(probabilities: NDArray[np.float32], times: list[float], thres
     """
     high = probabilities > threshold
     return [times[i] for i in range(1, len(high)) if high[i - 1] and not high[i]]
-
-
-def _small(frames: Tensor) -> Tensor:
-    if tuple(frames.shape[-2:]) == FRAME_SIZE:
-        return frames
-    small = functional.interpolate(frames.float(), FRAME_SIZE, mode="bilinear", antialias=True)
-    return small.round().clamp(0, 255).to(torch.uint8)
 
 
 def _windows(pieces: Iterable[Tensor]) -> Iterator[tuple[Tensor, int]]:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from vidcausal.cache import DiskCache, digest
 from vidcausal.errors import ConfigError, DecodeError, NoClipsError
 from vidcausal.types import Media, Span, SpeechLine
 from vidcausal.video.frames import FrameBatch
+from vidcausal.video.sampling import frames_in, nearest
 
 if TYPE_CHECKING:
     from vidcausal.video.audio import Waveform
@@ -180,13 +180,12 @@ class Files:
     def _plan(self) -> list[int]:
         """Positions on the timeline: the policy's, and what clips and title cards lack."""
         pts = self._timeline.pts_seconds
-        chosen = {_nearest(pts, t) for t in self._policy.plan(self._timeline)}
+        cards = [(card.span.start + card.span.end) / 2 for card in self._cards]
+        chosen = set(nearest(pts, np.asarray(self._policy.plan(self._timeline))).tolist())
         for clip in self._known_clips:
-            first, last = np.searchsorted(pts, [clip.span.start - 5e-4, clip.span.end - 5e-4])
-            first = first if last > first else max(first - 1, 0)
-            last = max(last, first + 1)
-            chosen.update(_more(sorted(i for i in chosen if first <= i < last), int(first), int(last)))
-        chosen.update(_nearest(pts, (card.span.start + card.span.end) / 2) for card in self._cards)
+            first, last = frames_in(self._timeline, clip.span)
+            chosen.update(_more(sorted(i for i in chosen if first <= i < last), first, last))
+        chosen.update(nearest(pts, np.asarray(cards, dtype=np.float64)).tolist())
         return sorted(chosen)
 
     @cached_property
@@ -275,13 +274,6 @@ def _more(have: list[int], first: int, last: int) -> list[int]:
         gaps = np.abs(np.arange(first, last)[:, None] - taken[None, :]).min(axis=1)
         added.append(first + int(gaps.argmax()))
     return added
-
-
-def _nearest(pts: NDArray[np.float64], seconds: float) -> int:
-    """Index of the frame nearest to ``seconds``."""
-    right = min(int(np.searchsorted(pts, seconds)), len(pts) - 1)
-    left = max(right - 1, 0)
-    return left if abs(pts[left] - seconds) <= abs(pts[right] - seconds) else right
 
 
 def _read_fitted(video: Video, seconds: list[float], size: tuple[int, int]) -> FrameBatch:

@@ -18,7 +18,8 @@ import torch
 import torch.utils.dlpack
 from torch import Tensor
 
-from vidcausal.errors import DecodeError, DecodeTimeoutError
+from vidcausal.errors import DecodeError, DecodeTimeoutError, first_line
+from vidcausal.video.pictures import resize
 from vidcausal.video.request import RawFrames, ReadRequest
 
 _PIECE = 16
@@ -40,8 +41,7 @@ def unavailable(device: str) -> str | None:
     try:
         importlib.import_module("PyNvVideoCodec")
     except Exception as error:  # without a driver the import raises whatever its loader met
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return f"PyNvVideoCodec {version()} does not load: {(lines or ['unknown reason'])[0][:200]}"
+        return f"PyNvVideoCodec {version()} does not load: {first_line(error, 200)}"
     return None
 
 
@@ -104,9 +104,4 @@ def _upright(planes: Tensor, rotation: int, size: tuple[int, int] | None) -> Ten
     """RGB uint8 ``[3, h, w]`` from planar RGB ``[3, h, w]`` or ``[3·h, w]``, rotated and resized."""
     picture = planes if planes.ndim == 3 else planes.reshape(3, planes.shape[0] // 3, planes.shape[1])
     picture = torch.rot90(picture, -rotation // 90, dims=(1, 2))
-    if size is None or tuple(picture.shape[1:]) == size:
-        return picture.contiguous()
-    resized = torch.nn.functional.interpolate(
-        picture[None].float(), size=size, mode="bilinear", antialias=True, align_corners=False
-    )
-    return resized[0].round().clamp(0, 255).to(torch.uint8)
+    return (picture if size is None else resize(picture[None], size)[0]).contiguous()

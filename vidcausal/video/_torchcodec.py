@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from vidcausal.errors import DecodeError, DecodeTimeoutError
+from vidcausal.video.pictures import resize
 from vidcausal.video.request import RawFrames, ReadRequest
 
 _NO_FFMPEG = "FFmpeg's shared libraries (versions 4 to 9) are not on this machine"
@@ -137,7 +138,7 @@ def _played_at(decoder: Any, seconds: list[float]) -> Iterator[tuple[Tensor, flo
 def _resized(picture: Tensor, size: tuple[int, int] | None) -> Tensor:
     if size is None or tuple(picture.shape[-2:]) == size:
         return picture
-    on_cpu = picture.device.type == "cpu"
-    source = picture[None] if on_cpu else picture[None].float()
-    resized = torch.nn.functional.interpolate(source, size=size, mode="bilinear", antialias=True, align_corners=False)
-    return resized[0] if on_cpu else resized[0].round().clamp(0, 255).to(torch.uint8)
+    if picture.device.type != "cpu":
+        return resize(picture[None], size)[0]
+    # On the CPU torch resizes uint8 itself, in a fraction of the time and memory of float32.
+    return torch.nn.functional.interpolate(picture[None], size=size, mode="bilinear", antialias=True)[0]

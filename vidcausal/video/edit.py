@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vidcausal.cache import make_folder
 from vidcausal.errors import ConfigError
-from vidcausal.types import Span
+from vidcausal.types import TIME_SLACK, Span
 from vidcausal.video import ffmpeg
 
 if TYPE_CHECKING:
@@ -119,14 +119,16 @@ def cut(source: str | Path | VideoInfo, span: Span, path: str | Path, *, quality
         OutputError: the file cannot be written.
     """
     info = _probed(source)
-    kept = (info.pts_seconds >= span.start - 5e-4) & (info.pts_seconds < span.end - 5e-4)
+    kept = (info.pts_seconds >= span.start - TIME_SLACK) & (info.pts_seconds < span.end - TIME_SLACK)
     if not kept.any():
         raise ConfigError(
             f"{info.path} has no frame between {span.start:.3f} and {span.end:.3f} s of {info.duration:.3f}"
         )
     target = _writable(path)
     inputs = _opened(info, span)
-    picture = _shifted(inputs["v:0"], info, "setpts").filter("trim", start=span.start - 5e-4, end=span.end - 5e-4)
+    picture = _shifted(inputs["v:0"], info, "setpts").filter(
+        "trim", start=span.start - TIME_SLACK, end=span.end - TIME_SLACK
+    )
     nodes = [_even(picture.filter("setpts", "PTS-STARTPTS"))]
     if info.has_audio:
         sound = _shifted(inputs["a:0"], info, "asetpts").filter("aresample", 48_000, **{"async": 1})
@@ -207,7 +209,9 @@ def _piece_nodes(
     """Exactly ``count`` frames of a piece, and sound of exactly that length."""
     height, width = size
     inputs = _opened(info, span, number)
-    picture = _shifted(inputs["v:0"], info, "setpts").filter("trim", start=span.start - 5e-4, end=span.end + 1 / fps)
+    picture = _shifted(inputs["v:0"], info, "setpts").filter(
+        "trim", start=span.start - TIME_SLACK, end=span.end + 1 / fps
+    )
     picture = (
         picture.filter("setpts", f"PTS-{span.start:.6f}/TB")
         .filter("scale", width, height, force_original_aspect_ratio="decrease", force_divisible_by=2)

@@ -7,14 +7,12 @@ frames, title cards and speech are worked out when they are first asked for, eac
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from vidcausal.cache import DiskCache, digest
@@ -22,6 +20,8 @@ from vidcausal.errors import ConfigError
 from vidcausal.types import Media, Span, SpeechLine
 from vidcausal.video._files import MIN_CLIP_FRAMES, Clip, Files
 from vidcausal.video.frames import FrameBatch
+from vidcausal.video.pictures import encode_jpeg
+from vidcausal.video.sampling import spread
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from vidcausal.video.sampling import SamplingPolicy
 
 __all__ = ["MIN_CLIP_FRAMES", "Clip", "Footage"]
+
+_JPEG_QUALITY = 82
 
 
 class Footage:
@@ -169,9 +171,9 @@ class Footage:
             parts = np.split(known["jpeg"], np.cumsum(known["lengths"])[:-1])
             return [(float(t), part.tobytes()) for t, part in zip(known["seconds"], parts, strict=True)]
         frames = self.frames
-        count = min(max(max_frames, 0), len(frames))
-        chosen = np.unique(np.linspace(0, max(len(frames) - 1, 0), count).round().astype(np.int64))
-        found = [(float(frames.pts_seconds[i]), _jpeg(frames.data[i], height)) for i in chosen.tolist()]
+        chosen = spread(len(frames), max(max_frames, 0)).tolist()
+        box = (height, int(frames.data.shape[3]))
+        found = [(float(frames.pts_seconds[i]), encode_jpeg(frames.data[i], box, _JPEG_QUALITY)) for i in chosen]
         if cache is not None and found:
             _keep(cache, key, found)
         return found
@@ -199,18 +201,6 @@ def _keep(cache: DiskCache, key: str, pictures: Sequence[tuple[float, bytes]]) -
         "jpeg": np.frombuffer(b"".join(jpeg for _, jpeg in pictures), dtype=np.uint8),
     }
     cache.put_arrays("thumbnails", key, arrays)
-
-
-def _jpeg(image: torch.Tensor, height: int) -> bytes:
-    from PIL import Image
-
-    picture = Image.fromarray(image.permute(1, 2, 0).cpu().numpy())
-    if picture.height > height:
-        width = max(1, round(picture.width * height / picture.height))
-        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-    out = io.BytesIO()
-    picture.save(out, format="JPEG", quality=82)
-    return out.getvalue()
 
 
 class _InMemory:

@@ -1,4 +1,4 @@
-"""Frames and their true times, travelling together.
+"""Frames and their true times, traveling together.
 
 Letters: t frames, h height, w width.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from vidcausal.types import Span
+from vidcausal.types import TIME_SLACK, Span
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class FrameBatch:
 
     def between(self, span: Span) -> FrameBatch:
         """Frames with ``span.start <= pts < span.end`` (a half-millisecond of slack at both ends)."""
-        keep = (self.pts_seconds >= span.start - 5e-4) & (self.pts_seconds < span.end - 5e-4)
+        keep = (self.pts_seconds >= span.start - TIME_SLACK) & (self.pts_seconds < span.end - TIME_SLACK)
         index = keep.nonzero()[:, 0]
         key = None if self.key is None else f"{self.key}[{span.start:.4f}:{span.end:.4f}]"
         return replace(self, data=self.data[index.to(self.data.device)], pts_seconds=self.pts_seconds[index], key=key)

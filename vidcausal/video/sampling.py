@@ -11,16 +11,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcausal.types import Span
-from vidcausal.video.probe import VideoInfo
+from vidcausal.types import TIME_SLACK, Span
 
-_SLACK = 5e-4
-"""Seconds by which a time may miss a frame's start and still mean that frame (half a millisecond, mkv's rounding)."""
+if TYPE_CHECKING:
+    from vidcausal.video.probe import VideoInfo
 
 Positions = NDArray[np.int64]
 
@@ -66,8 +65,8 @@ def frames_in(info: VideoInfo, span: Span | None) -> tuple[int, int]:
     if span is None:
         return 0, info.num_frames
     pts = info.pts_seconds
-    first = int(np.searchsorted(pts, span.start - _SLACK, side="left"))
-    last = int(np.searchsorted(pts, span.end - _SLACK, side="left"))
+    first = int(np.searchsorted(pts, span.start - TIME_SLACK, side="left"))
+    last = int(np.searchsorted(pts, span.end - TIME_SLACK, side="left"))
     if last > first:
         return first, last
     on_screen = int(shown_at(info, np.asarray([span.start]))[0])
@@ -76,8 +75,15 @@ def frames_in(info: VideoInfo, span: Span | None) -> tuple[int, int]:
 
 def shown_at(info: VideoInfo, seconds: NDArray[np.float64]) -> Positions:
     """Position of the frame on the screen at each time; before the first frame the first, after the end the last."""
-    found = np.searchsorted(info.pts_seconds, seconds + _SLACK, side="right") - 1
+    found = np.searchsorted(info.pts_seconds, seconds + TIME_SLACK, side="right") - 1
     return np.clip(found, 0, info.num_frames - 1).astype(np.int64)
+
+
+def nearest(times: NDArray[np.float64], wanted: NDArray[np.float64]) -> Positions:
+    """Position in the ascending ``times`` of the one nearest to each wanted time; the earlier of two as near."""
+    right = np.minimum(np.searchsorted(times, wanted), len(times) - 1)
+    left = np.maximum(right - 1, 0)
+    return np.where(np.abs(times[left] - wanted) <= np.abs(times[right] - wanted), left, right).astype(np.int64)
 
 
 def spread(count: int, wanted: int) -> Positions:
@@ -207,11 +213,7 @@ class NearestKeyframe(_Policy):
         times = info.pts_seconds[inside if len(inside) else keys]
         if not len(times):
             return [float(t) for t in wanted]
-        right = np.clip(np.searchsorted(times, wanted), 1, len(times) - 1) if len(times) > 1 else np.zeros(len(wanted))
-        right = right.astype(np.int64)
-        left = np.maximum(right - 1, 0)
-        nearest = np.where(wanted - times[left] <= times[right] - wanted, left, right)
-        return [float(t) for t in np.unique(times[nearest])]
+        return [float(t) for t in np.unique(times[nearest(times, wanted)])]
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,7 @@ class SceneChanges(_Policy):
             raise ValueError(f"SceneChanges.cut_seconds must be finite seconds, got {self.cut_seconds}")
 
     def _choose(self, info: VideoInfo, first: int, last: int, span: Span | None) -> Positions:
-        cuts = np.searchsorted(info.pts_seconds, np.asarray(self.cut_seconds) - _SLACK, side="left")
+        cuts = np.searchsorted(info.pts_seconds, np.asarray(self.cut_seconds) - TIME_SLACK, side="left")
         edges = np.unique(np.concatenate([[first], cuts[(cuts > first) & (cuts < last)], [last]])).astype(np.int64)
         scenes = [a + middles(int(b - a), self.frames_per_scene) for a, b in zip(edges, edges[1:], strict=False)]
         return np.concatenate(scenes)
