@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import vidcausal as vc
+from vidcausal.benchmarks.registry import create_benchmark
 from vidcausal.errors import ConfigError, ModelError, UnknownNameError
 from vidcausal.evaluation import build
 from vidcausal.models.scripted import Scripted
@@ -133,7 +134,7 @@ def test_arguments_that_make_no_sense_are_refused(clips: list[Path]) -> None:
     [
         (vc.create_model, "scripted-randon", "scripted-random"),
         (vc.create_strategy, "rdr", "rrd"),
-        (build.create_benchmark, "vcrbanch", "vcrbench"),
+        (create_benchmark, "vcrbanch", "vcrbench"),
         (build.create_policy, "uniform32", "uniform-32"),
     ],
 )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from vidcausal.benchmarks.registry import create_benchmark
 from vidcausal.cache import DiskCache
 from vidcausal.config.presets import available
 from vidcausal.errors import ConfigError
@@ -257,6 +258,7 @@ def _open(
     download: bool = False,
     cache: bool | DiskCache = True,
 ) -> Footage:
+    # dtype and cache concern models only; they are named here so that an unknown argument is a TypeError.
     from vidcausal.video.footage import Footage
 
     return Footage.open(
@@ -353,7 +355,7 @@ def evaluate(
 
     store = _cache(cache)
     if isinstance(benchmark, str):
-        benchmark = build.create_benchmark(benchmark, annotations=_text(annotations), data_dir=_text(data_dir))
+        benchmark = create_benchmark(benchmark, annotations=_text(annotations), data_dir=_text(data_dir))
     if isinstance(strategy, str):
         strategy = create_strategy(
             strategy, model=model, reasoner=reasoner, device=device, dtype=dtype, download=download, cache=store

@@ -1,53 +1,26 @@
-"""Which benchmarks there are; each is imported when it is loaded."""
+"""From a benchmark's name to the benchmark: its preset in ``configs/benchmark`` says which class it is."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from typing import TYPE_CHECKING, Any
 
-from vidcausal.errors import ConfigError, UnknownNameError
+from vidcausal.config.instantiate import instantiate
+from vidcausal.config.presets import available, load_preset
+from vidcausal.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from vidcausal.protocols import Benchmark
 
-_CLASSES = {
-    "vcrbench": "vidcausal.benchmarks.vcrbench.VCRBench",
-    "questions": "vidcausal.benchmarks.questions.UserQuestions",
-}
-_ABOUT = {
-    "vcrbench": "order the shuffled, numbered clips of a procedural video (365 questions, 12 goals)",
-    "questions": "your own questions in a JSON or JSONL file: order, ground, ask, events",
-}
 
-
-def available() -> dict[str, str]:
-    """Name and one line about each benchmark."""
-    return dict(_ABOUT)
-
-
-def target(name: str) -> str:
-    """The dotted path of a benchmark's class.
-
-    Raises:
-        UnknownNameError: no such benchmark.
-    """
-    if name not in _CLASSES:
-        raise UnknownNameError("benchmark", name, _CLASSES)
-    return _CLASSES[name]
-
-
-def load(name: str, **arguments: Any) -> Benchmark[Any]:
-    """The benchmark ``name``, built with ``arguments`` (``annotations``, ``data_dir``, ``video_root`` …).
+def create_benchmark(name: str, **arguments: Any) -> Benchmark[Any]:
+    """The benchmark ``name``; arguments that are not None (``annotations``, ``data_dir`` …) go over its preset.
 
     Raises:
         UnknownNameError: no such benchmark.
         ConfigError: an argument it does not take.
     """
-    module, _, attribute = target(name).rpartition(".")
-    cls = getattr(importlib.import_module(module), attribute)
-    allowed = list(inspect.signature(cls).parameters)
-    if unknown := sorted(set(arguments) - set(allowed)):
-        raise ConfigError(f"{name} takes no argument {', '.join(unknown)}; it takes {', '.join(allowed)}")
-    benchmark: Benchmark[Any] = cls(**arguments)
+    if name not in available("benchmark"):
+        raise UnknownNameError("benchmark", name, available("benchmark"))
+    given = {key: value for key, value in arguments.items() if value is not None}
+    benchmark: Benchmark[Any] = instantiate(load_preset("benchmark", name) | given, where="benchmark")
     return benchmark

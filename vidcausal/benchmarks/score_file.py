@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from vidcausal.benchmarks.registry import load
+from vidcausal.benchmarks.registry import create_benchmark
 from vidcausal.benchmarks.rows import BadLine, read_rows
 from vidcausal.errors import ConfigError, DataError
 from vidcausal.types import Scores
@@ -41,8 +41,7 @@ def score_file(
     """
     if policy not in POLICIES:
         raise ConfigError(f"policy must be one of {', '.join(POLICIES)}, got {policy!r}")
-    arguments = {"annotations": annotations, "data_dir": data_dir}
-    bench = load(benchmark, **{key: value for key, value in arguments.items() if value is not None})
+    bench = create_benchmark(benchmark, annotations=annotations, data_dir=data_dir)
     file = read_rows(predictions_path)
     scores = bench.score(bench.predictions(file.rows), expected=expected)
     if file.bad:

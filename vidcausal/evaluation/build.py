@@ -1,4 +1,4 @@
-"""From names to objects: models, reasoners, strategies, benchmarks, frame policies; and what tells two runs apart."""
+"""From names to objects: models, reasoners, strategies, frame policies; and what tells two runs apart."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vidcausal.cache import DiskCache
 from vidcausal.config.instantiate import check, instantiate, locate, parameters
 from vidcausal.config.presets import available, load_preset
 from vidcausal.errors import ConfigError, UnknownNameError
-from vidcausal.protocols import Benchmark, Recognizer, Strategy
+from vidcausal.protocols import Recognizer, Strategy
 
 if TYPE_CHECKING:
     from vidcausal.types import SpeechLine
@@ -139,20 +139,6 @@ def remembering(model: Any, cache: DiskCache | None) -> Any:
     from vidcausal.models.cached import CachedRecognizer
 
     return model if isinstance(model, CachedRecognizer) else CachedRecognizer(model, cache)
-
-
-def create_benchmark(name: str, **arguments: Any) -> Benchmark[Any]:
-    """A benchmark by name; ``annotations``, ``data_dir`` and what else it takes, over its preset.
-
-    Raises:
-        UnknownNameError: no such benchmark.
-        ConfigError: an argument it does not take.
-    """
-    if name not in available("benchmark"):
-        raise UnknownNameError("benchmark", name, available("benchmark"))
-    given = {key: value for key, value in arguments.items() if value is not None}
-    benchmark: Benchmark[Any] = instantiate(load_preset("benchmark", name) | given, where="benchmark")
-    return benchmark
 
 
 def create_policy(frames: str | SamplingPolicy) -> SamplingPolicy:
