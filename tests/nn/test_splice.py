@@ -8,7 +8,7 @@ from vidcausal.nn.fusion.splice import splice
 HOLE = -200
 
 
-def test_features_stand_where_the_placeholders_were() -> None:
+def test_features_stand_where_the_slots_were() -> None:
     ids = torch.tensor([[5, HOLE, HOLE, 6], [HOLE, 7, 8, HOLE]])
     embeddings = torch.zeros(2, 4, 3, requires_grad=True)
     features = torch.arange(12.0).reshape(2, 2, 3).requires_grad_()
@@ -26,11 +26,11 @@ def test_features_stand_where_the_placeholders_were() -> None:
 
 def test_both_counts_are_in_the_error() -> None:
     ids = torch.tensor([[HOLE, HOLE, 1]])
-    with pytest.raises(ValueError, match=r"2 placeholder tokens .* 3 projected"):
+    with pytest.raises(ValueError, match=r"2 slots .* 3 projected"):
         splice(ids, torch.zeros(1, 3, 4), torch.zeros(3, 4), HOLE)
 
 
-def test_placeholders_belong_to_their_own_video() -> None:
+def test_slots_belong_to_their_own_video() -> None:
     ids = torch.tensor([[HOLE, HOLE, HOLE], [HOLE, 1, 2]])
     with pytest.raises(ValueError, match=r"needs 2 .* got \[3, 1\]"):
         splice(ids, torch.zeros(2, 3, 4), torch.zeros(2, 2, 4), HOLE)

@@ -38,7 +38,7 @@ class ModelInputs:
 
     tensors: dict[str, Any]
     text: str
-    """The prompt after the chat template, before media placeholders are expanded."""
+    """The prompt after the chat template, before its media tokens are multiplied."""
     reply_prefix: str
     """What the template writes between the generation prompt and the reply (a space for SmolVLM)."""
     num_tokens: int
