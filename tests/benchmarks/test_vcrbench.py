@@ -223,6 +223,10 @@ def test_orders_scored_by_likelihood_are_kept_apart(annotations: Path, tmp_path:
     assert scores.scored is not None
     assert scores.scored["accuracy"] == pytest.approx(100 / 3)
     assert scores.scored["kendall_tau"] == 1.0
+    rows = [{"id": "1", "reply": "?", "order": ["2", "1", "3"]}]
+    digits = score_file("vcrbench", write(tmp_path / "d.jsonl", rows), annotations)
+    assert digits.scored is not None
+    assert digits.scored["accuracy"] == pytest.approx(100 / 3)
 
 
 def test_malformed_lines_are_named_go_on_strictly_and_stop_the_official_score(
@@ -238,6 +242,12 @@ def test_malformed_lines_are_named_go_on_strictly_and_stop_the_official_score(
     with pytest.raises(DataError, match="line 2"):
         score_file("vcrbench", path, annotations, policy="official")
     assert score_file("vcrbench", path, annotations, policy="strict").strict["accuracy"] == pytest.approx(100 / 3)
+
+
+def test_a_row_with_two_ids_goes_by_its_own(tmp_path: Path) -> None:
+    rows = [{"id": "a", "qid": 7, "reply": "2, 1", "answer": [2, 1], "question": QUESTION}]
+    scores = score_file("vcrbench", write(tmp_path / "p.jsonl", rows))
+    assert scores.strict["accuracy"] == 100.0
 
 
 def test_unknown_ids(annotations: Path, tmp_path: Path) -> None:

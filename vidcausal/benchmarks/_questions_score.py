@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vidcausal.benchmarks.joining import is_answered
+from vidcausal.benchmarks.joining import is_answered, scored_order
 from vidcausal.metrics.grounding import best_iou, event_f1
 from vidcausal.metrics.ordering import chance, strict_scores
 from vidcausal.metrics.statistics import bootstrap_interval
@@ -30,6 +30,7 @@ class TaskResult:
 
 
 def _truth(sample: Sample[Any]) -> Any:
+    """The answer; questions without one are not scored."""
     return sample.target
 
 
@@ -51,7 +52,7 @@ def _order(samples: Samples, latest: Latest) -> TaskResult:
         return {"count": len(samples), **{key: scores[key] for key in wanted}}
 
     read = [parse_order(latest[s.id].reply, len(_truth(s))) if is_answered(s, latest) else None for s in samples]
-    scored = [_scored_order(s, latest) for s in samples]
+    scored = [scored_order(s, latest) for s in samples]
     hits = [float(order == _truth(s)) for order, s in zip(read, samples, strict=True)]
     return TaskResult(
         strict=metrics(read),
@@ -60,13 +61,6 @@ def _order(samples: Samples, latest: Latest) -> TaskResult:
         chance=chance([_truth(s) for s in samples]),
         intervals={"accuracy": _interval(hits, samples)},
     )
-
-
-def _scored_order(sample: Sample[Any], latest: Latest) -> tuple[int, ...] | None:
-    order = latest[sample.id].extra.get("order") if sample.id in latest else None
-    if not isinstance(order, (list, tuple)) or sorted(map(str, order)) != sorted(map(str, _truth(sample))):
-        return None
-    return tuple(map(int, order))
 
 
 def _ground(samples: Samples, latest: Latest) -> TaskResult:

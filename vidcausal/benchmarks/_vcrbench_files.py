@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from vidcausal.benchmarks.rows import read_json, read_rows
+from vidcausal.benchmarks.rows import read_json, read_rows, row_id
 from vidcausal.errors import DataError
 from vidcausal.types import EventRecord, Span
 
@@ -73,7 +73,7 @@ def _entry(row: Any, where: str) -> Entry:
         raise DataError(f'{where}: a question needs "qid", got {str(row)[:80]}')
     question = str(row.get("question", ""))
     return Entry(
-        id=str(row["qid"] if "qid" in row else row["id"]),
+        id=row_id(row),
         goal=str(row["goal"]) if row.get("goal") else goal_of(question),
         answer=_answer(row, where),
         video_file=_relative(str(row.get("video_file", "")), where),

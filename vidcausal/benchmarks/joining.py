@@ -91,6 +91,17 @@ def expected_samples(
     return chosen
 
 
+def scored_order(sample: Sample[Any], latest: Mapping[str, Prediction[Any]]) -> tuple[int, ...] | None:
+    """The order of a sample's clips that the model scored instead of writing it, None where there is no such order.
+
+    Clip numbers may be whole numbers or texts of digits.
+    """
+    order = latest[sample.id].extra.get("order") if sample.id in latest else None
+    if not isinstance(order, (list, tuple)) or sorted(map(str, order)) != sorted(map(str, sample.target or ())):
+        return None
+    return tuple(map(int, order))
+
+
 def is_answered(sample: Sample[A], latest: Mapping[str, Prediction[A]]) -> bool:
     """True when the sample has a reply and no error."""
     return sample.id in latest and latest[sample.id].error is None

@@ -22,7 +22,15 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from vidcausal.benchmarks._vcrbench_files import Entry, entries_of, read_entries
-from vidcausal.benchmarks.joining import NO_REPLY, UNKNOWN_ID, expected_samples, is_answered, join, latest_by_id
+from vidcausal.benchmarks.joining import (
+    NO_REPLY,
+    UNKNOWN_ID,
+    expected_samples,
+    is_answered,
+    join,
+    latest_by_id,
+    scored_order,
+)
 from vidcausal.errors import DataError
 from vidcausal.metrics.ordering import (
     chance,
@@ -217,6 +225,7 @@ class VCRBench:
         unparsed = sum(there and order is None for there, order in zip(answered, read, strict=True))
         share = unparsed / num_answered if num_answered else 0.0
         strict = strict_scores(answers, read, goals)
+        scored = [scored_order(sample, latest) for sample in truths]
         return Scores(
             benchmark=self.name,
             official=official,
@@ -226,7 +235,7 @@ class VCRBench:
             unparsed=share,
             chance=chance(answers),
             intervals=_intervals(truths, answers, read),
-            scored=_scored(truths, answers, goals, latest),
+            scored=strict_scores(answers, scored, goals) if any(scored) else None,
             notes=tuple(notes),
         )
 
@@ -261,21 +270,6 @@ def _target(sample: Sample[Answer]) -> Answer:
     if sample.target is None:
         raise DataError(f"question {sample.id!r} has no true order to score against")
     return sample.target
-
-
-def _scored(
-    truths: Sequence[Sample[Answer]],
-    answers: Sequence[Answer],
-    goals: Sequence[str],
-    latest: Mapping[str, Prediction[Answer]],
-) -> dict[str, Any] | None:
-    """The strict metrics over orders that were scored by log-likelihood; None where no row has one."""
-    orders = []
-    for sample, answer in zip(truths, answers, strict=True):
-        order = latest[sample.id].extra.get("order") if sample.id in latest else None
-        valid = isinstance(order, (list, tuple)) and sorted(map(str, order)) == sorted(map(str, answer))
-        orders.append(tuple(order) if valid and isinstance(order, (list, tuple)) else None)
-    return strict_scores(answers, orders, goals) if any(order is not None for order in orders) else None
 
 
 def _intervals(
