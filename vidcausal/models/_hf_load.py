@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from vidcausal.cache import edges_sha256
 from vidcausal.errors import (
     ConfigError,
     ForbiddenWeightsError,
@@ -28,7 +29,6 @@ log = logging.getLogger(__name__)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _SMALL_FILES = (".json", ".jinja", ".txt", ".model")
-_EDGE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -267,11 +267,7 @@ def checkpoint_digest(checkpoint: Checkpoint, commit: str | None) -> str:
     h = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.suffix == ".safetensors":
-            h.update(f"{path.name}\0{path.stat().st_size}\0".encode())
-            with path.open("rb") as file:
-                h.update(file.read(_EDGE))
-                file.seek(max(0, path.stat().st_size - _EDGE))
-                h.update(file.read(_EDGE))
+            h.update(f"{path.name}\0{edges_sha256(path)}\0".encode())
         elif path.suffix in _SMALL_FILES:
             h.update(f"{path.name}\0".encode() + path.read_bytes())
     return h.hexdigest()

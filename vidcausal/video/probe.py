@@ -6,7 +6,6 @@ that an edit list hides are left out; times are seconds since the first displaye
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,13 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from vidcausal.cache import edges_sha256
 from vidcausal.errors import EmptyMediaError, UnreadableMediaError
 from vidcausal.video._container import codec_name, open_video_stream, packets, timed_by_place
 from vidcausal.video._h264 import starts_decoding
 from vidcausal.video._mp4 import check_sample_counts
 from vidcausal.video.limits import MediaLimits, check_file, check_path
 
-_DIGEST_BYTES = 1 << 20
 _ROTATION_PACKETS = 8
 _LEADING_PACKETS = 256
 
@@ -88,17 +87,6 @@ class VideoInfo:
         return lost > max(0.5, 0.02 * self.claimed_duration, 2.0 / self.fps)
 
 
-def media_digest(path: Path) -> tuple[str, int]:
-    """sha256 of head, tail (a megabyte each) and size, and the size in bytes: quick on large files."""
-    size = path.stat().st_size
-    sha = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        sha.update(file.read(_DIGEST_BYTES))
-        file.seek(max(0, size - _DIGEST_BYTES))
-        sha.update(file.read(_DIGEST_BYTES))
-    return sha.hexdigest(), size
-
-
 def probe(path: str | Path, *, limits: MediaLimits | None = None, media_root: str | Path | None = None) -> VideoInfo:
     """The index of the video at ``path``.
 
@@ -116,7 +104,6 @@ def probe(path: str | Path, *, limits: MediaLimits | None = None, media_root: st
     file = check_path(path, media_root)
     check_file(file, limits)
     check_sample_counts(file, limits)
-    digest, size_bytes = media_digest(file)
     with open_video_stream(str(file), limits) as (container, stream):
         index = _Index(stream, by_place=timed_by_place(container, stream))
         index.read(container, limits, str(file))
@@ -137,8 +124,8 @@ def probe(path: str | Path, *, limits: MediaLimits | None = None, media_root: st
             width, height = height, width
         return VideoInfo(
             path=str(file),
-            digest=digest,
-            size_bytes=size_bytes,
+            digest=edges_sha256(file),
+            size_bytes=file.stat().st_size,
             container=container.format.name,
             codec=codec_name(stream),
             pixel_format=pixel_format,
