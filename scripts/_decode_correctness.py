@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidcausal.errors import VidcausalError
+from vidcausal.video import ffmpeg
 from vidcausal.video.decode import open_video
 from vidcausal.video.frames import FrameBatch
 from vidcausal.video.sampling import At, SamplingPolicy, Uniform
@@ -83,9 +84,9 @@ def true_seconds(file: str, number: int) -> float:
     return (number - VALID[file][0]) / FPS
 
 
-def check(folder: Path, backends: list[str], ffmpeg: str | None) -> list[Row]:
+def check(folder: Path, backends: list[str]) -> list[Row]:
     """All rows for ``folder``; the damaged files and the refusals are judged on PyAV only."""
-    rows = [_valid_row(folder / file, backend, ffmpeg) for file in VALID for backend in backends]
+    rows = [_valid_row(folder / file, backend) for file in VALID for backend in backends]
     for backend in backends:
         judged = backend == "pyav"
         rows += [_damaged_row(folder / file, backend, expected, judged) for file, expected in DAMAGED.items()]
@@ -93,7 +94,7 @@ def check(folder: Path, backends: list[str], ffmpeg: str | None) -> list[Row]:
     return rows
 
 
-def _valid_row(path: Path, backend: str, ffmpeg: str | None) -> Row:
+def _valid_row(path: Path, backend: str) -> Row:
     first, count = VALID[path.name]
     try:
         video = open_video(path, backend=backend)
@@ -112,8 +113,8 @@ def _valid_row(path: Path, backend: str, ffmpeg: str | None) -> Row:
         offset = abs(info.start_offset - OFFSETS.get(path.name, 0.0))
         ok = exact == asked and info.num_frames == count and offset < 1e-3
         note = ""
-        if path.name == "rot90.mp4" and ffmpeg:
-            turned = _rotation_difference(path, ffmpeg, video.sample(At((0.0,))))
+        if path.name == "rot90.mp4":
+            turned = _rotation_difference(path, video.sample(At((0.0,))))
             ok, note = ok and turned == 0, f", {turned:.1f} from ffmpeg's autorotate"
         got = f"{exact}/{asked} frames, {info.num_frames} in all, pts off by {worst * 1e3:.2f} ms{note}"
     except VidcausalError as error:
@@ -132,9 +133,10 @@ def _exact(file: str, batch: FrameBatch) -> tuple[int, float]:
     return good, worst
 
 
-def _rotation_difference(path: Path, ffmpeg: str, batch: FrameBatch) -> float:
+def _rotation_difference(path: Path, batch: FrameBatch) -> float:
     """Mean difference of our first frame from what the ffmpeg program shows."""
-    command = [ffmpeg, "-v", "error", "-i", str(path), "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    options = ["-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    command = [ffmpeg.executable(), "-v", "error", "-i", str(path), *options]
     raw = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
     ours = batch.data[0].permute(1, 2, 0).numpy()
     theirs = np.frombuffer(raw, dtype=np.uint8).reshape(ours.shape)

@@ -12,10 +12,10 @@ import random
 import resource
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _memory import process_mb
 
 READERS = ("vidcausal", "torchcodec", "decord", "opencv", "pyav-sequential")
 PATTERNS = ("u8", "u32", "u96", "u128", "clips", "keyframes32", "index")
@@ -120,14 +120,6 @@ def _import(reader: str) -> None:
         import av  # noqa: F401
 
 
-def _status(field: str) -> float:
-    """A memory field of this process in MB. ``ru_maxrss`` would include the parent's memory before exec."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
 def _cpu() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
@@ -142,9 +134,9 @@ def main() -> None:
     except (ImportError, OSError, RuntimeError) as error:
         print(json.dumps({"absent": f"{type(error).__name__}: {str(error).strip().splitlines()[0][:120]}"}))
         return
-    base, started = _status("VmRSS"), _cpu()
+    base, started = process_mb("VmRSS"), _cpu()
     frames = _READ[reader](path, pattern, shape, int(threads))
-    print(json.dumps({"cpu": _cpu() - started, "frames": frames, "base_mb": base, "peak_mb": _status("VmHWM")}))
+    print(json.dumps({"cpu": _cpu() - started, "frames": frames, "base_mb": base, "peak_mb": process_mb("VmHWM")}))
 
 
 if __name__ == "__main__":

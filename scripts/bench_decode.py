@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -71,7 +70,7 @@ def correctness(args: argparse.Namespace) -> int:
     from _decode_correctness import check
 
     backends = args.backends.split(",")
-    rows = check(args.adversarial, backends, _ffmpeg())
+    rows = check(args.adversarial, backends)
     for row in rows:
         print(f"{'ok  ' if row.ok else 'FAIL'} {row.backend:10} {row.file:21} {row.expected:44} {row.got}")
     for backend in backends:
@@ -166,52 +165,21 @@ def _best(reader: str, path: Path, pattern: str, size: str, threads: int, runs: 
 def _videos(folder: Path, clip: Path | None) -> tuple[Path, Path]:
     """720p, 30 fps, H.264 with 3 B-frames and a key frame every 250: a minute, and that minute ten times."""
     minute, long = folder / "minute.mp4", folder / "ten_minutes.mp4"
-    ffmpeg = _ffmpeg()
-    if ffmpeg is None:
-        raise SystemExit("no ffmpeg program found; pip install imageio-ffmpeg")
+    from vidcausal.video import ffmpeg
+
+    program = ffmpeg.executable("libx264")
     if not minute.exists():
         source = ["-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=30:duration=60,noise=alls=3:allf=t"]
         if clip is not None:
-            source = [
-                "-stream_loop",
-                "-1",
-                "-t",
-                "60",
-                "-i",
-                str(clip),
-                "-vf",
-                "scale=1280:720,fps=30,noise=alls=3:allf=t",
-            ]
-        encode = [
-            "-an",
-            "-c:v",
-            "libx264",
-            "-preset",
-            "fast",
-            "-crf",
-            "23",
-            "-g",
-            "250",
-            "-bf",
-            "3",
-            "-pix_fmt",
-            "yuv420p",
-        ]
-        subprocess.run([ffmpeg, "-v", "error", "-y", *source, *encode, str(minute)], check=True)
+            source = ["-stream_loop", "-1", "-t", "60", "-i", str(clip)]
+            source += ["-vf", "scale=1280:720,fps=30,noise=alls=3:allf=t"]
+        encode = ["-an", "-c:v", "libx264", "-preset", "fast", "-crf", "23", "-g", "250", "-bf", "3"]
+        encode += ["-pix_fmt", "yuv420p"]
+        subprocess.run([program, "-v", "error", "-y", *source, *encode, str(minute)], check=True)
     if not long.exists():
         loop = ["-stream_loop", "9", "-i", str(minute), "-c", "copy", str(long)]
-        subprocess.run([ffmpeg, "-v", "error", "-y", *loop], check=True)
+        subprocess.run([program, "-v", "error", "-y", *loop], check=True)
     return minute, long
-
-
-def _ffmpeg() -> str | None:
-    if found := shutil.which("ffmpeg"):
-        return found
-    try:
-        import imageio_ffmpeg
-    except ImportError:
-        return None
-    return str(imageio_ffmpeg.get_ffmpeg_exe())
 
 
 def _write(path: Path | None, value: object) -> None:

