@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
 import json
 import logging
 import os
@@ -18,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from vidcausal.errors import ConfigError, VidcausalError
+from vidcausal.errors import ConfigError, VidcausalError, closest
 
 Result = dict[str, Any]
 COMMANDS = (
@@ -335,7 +334,9 @@ def _number(value: Any) -> str:
 
 
 def _size(size: Any) -> str:
-    return "" if not size else f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+    from vidcausal.models.weights.resolver import human_size
+
+    return human_size(int(size)) if size else ""
 
 
 # ---- the command line -----------------------------------------------------------------------------------------
@@ -346,7 +347,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         if found := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
-            near = difflib.get_close_matches(found[1], re.findall(r"[\w-]+", found[2]), n=1)
+            near = closest(found[1], re.findall(r"[\w-]+", found[2]))
             message += f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"{message} (see: {self.prog} --help)")
 
