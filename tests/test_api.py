@@ -8,7 +8,14 @@ import pytest
 
 import vidcausal as vc
 from vidcausal.benchmarks.registry import create_benchmark
-from vidcausal.errors import ConfigError, ModelError, UnknownNameError
+from vidcausal.errors import (
+    ConfigError,
+    MissingMediaError,
+    ModelError,
+    NoClipsError,
+    UnknownNameError,
+    UnreadableMediaError,
+)
 from vidcausal.evaluation import build
 from vidcausal.models.scripted import Scripted
 from vidcausal.types import EventRecord, Recognition, Span
@@ -123,10 +130,21 @@ def test_arguments_that_make_no_sense_are_refused(clips: list[Path]) -> None:
         vc.ask(clips[0], "Q?", ["only one"], model=model)
     with pytest.raises(ConfigError, match="same file"):
         vc.order([clips[0], clips[0]], "g", model=model)
+    with pytest.raises(NoClipsError, match="one clip only"):
+        vc.order(clips[0], "g", model=model, spans=[(0, 1)])
     with pytest.raises(ConfigError, match="has its model already"):
         vc.ask(clips[0], "Q?", model=model, strategy=vc.create_strategy("direct", model=model))
     with pytest.raises(TypeError, match="framse"):
         vc.ask(clips[0], "Q?", model=model, framse="fps-1")  # type: ignore[call-arg]
+
+
+def test_a_file_that_is_no_video_is_told_before_a_model_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "notes.mp4").write_text("no video")
+    for call in (lambda file: vc.events(file, model="no-model"), lambda file: vc.ask(file, "Q?", model="no-model")):
+        with pytest.raises(MissingMediaError):
+            call(tmp_path / "absent.mp4")
+        with pytest.raises(UnreadableMediaError):
+            call(tmp_path / "notes.mp4")
 
 
 @pytest.mark.parametrize(

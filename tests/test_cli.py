@@ -148,6 +148,7 @@ def test_a_file_outside_the_media_root_is_refused(
         (["evaluate", "benchmark=vcrbench", "strategy.reasn=x"], "strategy.reason"),
         (["ordr", "{a}"], "'order'"),
         (["events", "{a}", "--format", "cvs"], "'csv'"),
+        (["ask", "{a}", "What?", "--model", "scripted-identity", "--dtype", "float61"], "'float16'"),
     ],
 )
 def test_an_unknown_name_gets_a_suggestion(
@@ -169,6 +170,8 @@ def test_an_unknown_name_gets_a_suggestion(
         ["evaluate", "limit"],
         ["evaluate", "limit=3"],
         ["order", "{a}", "--span", "4-2", "--model", "scripted-identity"],
+        ["order", "{a}", "--span", "0-inf", "--model", "scripted-identity"],
+        ["order", "{a}", "--span", "nan-2", "--model", "scripted-identity"],
         ["order", "{a}", "{a}", "--model", "scripted-identity"],
         ["ask", "{a}", "What?", "--option", "yes", "--model", "scripted-identity"],
         ["ask", "{a}", "What?", "--model", "openai:no-url"],

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vidcausal.demo import MARKER, asset, bundled_questions, pieces, run_demo, shuffled, video_questions
-from vidcausal.errors import OutputError
+from vidcausal.errors import MissingMediaError, OutputError, UnreadableMediaError
 from vidcausal.types import Event, EventRecord, OptionScore, Recognition, Span
 from vidcausal.video.footage import Footage
 from vidcausal.video.frames import FrameBatch
@@ -108,6 +108,16 @@ def test_the_demo_writes_a_report_for_a_video_of_the_users(drawn: Path, tmp_path
     assert json.loads((tmp_path / "out" / "report.json").read_text())["num_errors"] == 0
     again = run_demo(drawn, tmp_path / "out", model=model, progress=False, **texts)
     assert again["answers"] == result["answers"]
+
+
+def test_a_video_that_cannot_be_used_leaves_the_earlier_report(tmp_path: Path) -> None:
+    (tmp_path / MARKER).touch()
+    (tmp_path / "report.html").write_text("yesterday")
+    (tmp_path / "notes.mp4").write_text("no video")
+    for wrong, error in (("absent.mp4", MissingMediaError), ("notes.mp4", UnreadableMediaError)):
+        with pytest.raises(error):
+            run_demo(tmp_path / wrong, tmp_path, model="no-model-is-loaded")
+    assert (tmp_path / "report.html").read_text() == "yesterday"
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ objects; a model that is used for several calls is best created once with :func:
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from vidcausal.benchmarks.registry import create_benchmark
 from vidcausal.cache import DiskCache
 from vidcausal.config.presets import available
-from vidcausal.errors import ConfigError
+from vidcausal.errors import ConfigError, NoClipsError
 from vidcausal.evaluation import build
 from vidcausal.evaluation.build import create_model, create_strategy
 from vidcausal.evaluation.results import Report
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from vidcausal.video.audio import Waveform
     from vidcausal.video.footage import Footage
     from vidcausal.video.sampling import SamplingPolicy
+
+logger = logging.getLogger(__name__)
 
 __all__ = [
     "Report",
@@ -168,8 +171,8 @@ def ask(
     if len(options) == 1 or len(set(options)) < len(options):
         raise ConfigError(f"give no options or at least two different ones, got {list(options)}")
     sample: Sample[Any] = Sample("ask", "ask", question, Media((str(video),)), options=tuple(options))
-    strategy = _strategy(strategy, model, reasoner, looking)
     with _open(sample, **looking) as footage:
+        strategy = _strategy(strategy, model, reasoner, looking)
         reply = strategy.answer(sample, footage)
         seer = build.model_of(strategy)
         evidence = reply.records
@@ -195,12 +198,11 @@ def events(
         model: a model or its name; None is the embedded one.
         looking: see :class:`Looking`.
     """
-    cache = _cache(looking.get("cache", True))
-    model = build.remembering(_model(model, looking), cache)
     sample: Sample[Any] = Sample(
         "events", "events", goal, Media((str(video),)), goal=goal, candidates=tuple(candidates)
     )
     with _open(sample, **looking) as footage:
+        model = build.remembering(_model(model, looking), _cache(looking.get("cache", True)))
         if isinstance(model, EventCaptioner) and not isinstance(model, Recognizer):
             return list(model.events(footage.frames))
         if not isinstance(model, Recognizer):
@@ -221,8 +223,10 @@ def _chat_recognizer(model: Any) -> Recognizer:
 def _answer(
     sample: Sample[Any], strategy: str | Strategy, model: Any, reasoner: Any, **looking: Unpack[Looking]
 ) -> tuple[Reply, Footage]:
-    strategy = _strategy(strategy, model, reasoner, looking)
     with _open(sample, **looking) as footage:
+        if sample.task == "order" and len(footage.clips) == 1:
+            raise NoClipsError(f"{footage} is one clip only; give at least two files, spans or title cards to order")
+        strategy = _strategy(strategy, model, reasoner, looking)
         return strategy.answer(sample, footage), footage
 
 
@@ -261,7 +265,7 @@ def _open(
     # dtype and cache concern models only; they are named here so that an unknown argument is a TypeError.
     from vidcausal.video.footage import Footage
 
-    return Footage.open(
+    footage = Footage.open(
         dataclasses.replace(sample.media, subtitles=None if subtitles is None else str(subtitles)),
         build.create_policy(frames),
         size=size,
@@ -271,6 +275,9 @@ def _open(
         numbered_clips=sample.task == "order",
         transcribe=build.create_transcriber(transcribe, device=device, download=download),
     )
+    # The index is read here, so that a file which is no video is told before minutes go into loading a model.
+    logger.info("%s: %.3f s", footage, footage.duration)
+    return footage
 
 
 def _model(model: Any, looking: Looking) -> Any:

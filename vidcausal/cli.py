@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -318,8 +319,8 @@ def _span(text: str) -> tuple[float, float]:
         start, end = (float(part) for part in text.replace(":", "-").split("-"))
     except ValueError:
         raise ConfigError(f"--span is START-END in seconds, for example 1.5-4.0; got {text!r}") from None
-    if not 0 <= start < end:
-        raise ConfigError(f"--span needs 0 <= start < end, got {text!r}")
+    if not 0 <= start < end < math.inf:
+        raise ConfigError(f"--span needs 0 <= start < end in seconds, got {text!r}")
     return start, end
 
 

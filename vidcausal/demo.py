@@ -82,9 +82,12 @@ def run_demo(
         MediaError: the video cannot be used.
         WeightsError: weights are absent and cannot be fetched.
     """
-    folder = _fresh(Path(out))
+    folder = _claimed(Path(out))
+    if video is not None:  # before an earlier report is taken away and a model is loaded
+        logger.info("%s: %.3f s", video, api.open_video(video).info.duration)
     store = DiskCache()
     built = api.create_model(model or "embedded", device=device, download=download) if _is_name(model) else model
+    _clear(folder)
     if video is None:
         questions = bundled_questions(folder / "inputs", seed)
     else:
@@ -127,21 +130,24 @@ def _is_name(model: Any) -> bool:
     return model is None or isinstance(model, str)
 
 
-def _fresh(folder: Path) -> Path:
-    """``folder``, empty of an earlier demo.
+def _claimed(folder: Path) -> Path:
+    """``folder``, marked as ours.
 
     Raises:
         OutputError: it holds something else, or cannot be written.
     """
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).is_file():
         raise OutputError(f"{folder} is not empty and no earlier demo; name another folder with --out")
-    if (folder / MARKER).is_file():
-        for name in _OURS:
-            (folder / name).unlink(missing_ok=True)
-        for name in _OUR_FOLDERS:
-            shutil.rmtree(folder / name, ignore_errors=True)
     write_atomic(folder / MARKER, b'{"made_by": "vidcausal demo"}\n')
     return folder
+
+
+def _clear(folder: Path) -> None:
+    """Take away what an earlier demo left."""
+    for name in _OURS:
+        (folder / name).unlink(missing_ok=True)
+    for name in _OUR_FOLDERS:
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 # ---- the bundled input ----------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vidcausal.video.sampling import SamplingPolicy
 
 DEFAULT_MODEL = "embedded"
+DTYPES = ("auto", "float32", "bfloat16", "float16")
 HF, OPENAI = "hf:", "openai:"
 _HF_BUILDER = "vidcausal.models.hf_chat.hf_chat"
 _REMOTE_BUILDER = "vidcausal.models.remote.remote_chat"
@@ -76,7 +77,13 @@ def create_reasoner(name: str, *, device: str = "cpu", dtype: str = "auto", down
 
 
 def build_model(node: Mapping[str, Any], *, device: str, dtype: str, download: bool) -> Any:
-    """The model of a node; ``device``, ``dtype`` and ``download`` go to builders that take them."""
+    """The model of a node; ``device``, ``dtype`` and ``download`` go to builders that take them.
+
+    Raises:
+        UnknownNameError: no such dtype.
+    """
+    if dtype not in DTYPES:
+        raise UnknownNameError("dtype", dtype, DTYPES)
     given = {"device": chosen_device(device), "dtype": dtype, "download": download}
     known = parameters(locate(node.get("_target_", ""), where="model"))
     return instantiate(node, where="model", **{k: v for k, v in given.items() if k in known and k not in node})
