@@ -189,7 +189,7 @@ def parse_choice(text: str, num_options: int, options: Sequence[str] = ()) -> in
 
 
 def _letter(letter: str, num_options: int) -> int | None:
-    index = ord(letter) - ord("A")
+    index = ord(letter) - ord("A") if len(letter) == 1 else -1  # ß is SS in capitals
     return index if 0 <= index < num_options else None
 
 

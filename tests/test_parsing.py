@@ -5,18 +5,19 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vidcausal.benchmarks.parsing import (
+from vidcausal.parsing import (
+    first_number,
     normalize_answer,
     parse_choice,
     parse_clip_lines,
     parse_events,
     parse_order,
     parse_spans,
+    without_thoughts,
 )
-from vidcausal.parsing import first_number
 
 RIGHT = [
     "Correct order: Clip 2, Clip 1, Clip 3.",
@@ -85,8 +86,23 @@ def test_every_written_form_is_read_back(order: list[int], separator: str, item:
 def test_any_text_gives_a_permutation_or_none(text: str, n: int) -> None:
     order = parse_order(text, n)
     assert order is None or sorted(order) == list(range(1, n + 1))
-    for value in (parse_spans(text), parse_events(text), parse_clip_lines(text), parse_choice(text, n, ["a"] * n)):
-        assert value is None or value is not NotImplemented
+
+
+@given(st.text(max_size=300), st.integers(1, 7))
+@example("ß", 1)  # a letter that is two in capitals
+def test_any_text_gives_values_in_range_or_none(text: str, n: int) -> None:
+    assert parse_choice(text, n, ["a"] * n) in (None, *range(n))
+    assert all(0 <= span.start <= span.end <= 9 for span in parse_spans(text, duration=9))
+    events = parse_events(text)
+    assert list(events) == sorted(events, key=lambda event: event.span.start)
+    assert all(number >= 0 and sentence == sentence.strip() for number, sentence in parse_clip_lines(text).items())
+
+
+@pytest.mark.parametrize(
+    ("reply", "left"), [(" B ", "B"), ("<think>A?\n</think>\n\nB", "B"), ("a</think>b</think> c", "c"), ("", "")]
+)
+def test_thoughts_are_left_out(reply: str, left: str) -> None:
+    assert without_thoughts(reply) == left
 
 
 TRAPS = ["\n", "1 - ", "correct order ", "<think>", "</think>", "1:", "answer is ", "A. ", "\n \t", "1"]
