@@ -244,6 +244,19 @@ def test_malformed_lines_are_named_go_on_strictly_and_stop_the_official_score(
     assert score_file("vcrbench", path, annotations, policy="strict").strict["accuracy"] == pytest.approx(100 / 3)
 
 
+def test_a_data_folder_without_the_benchmark_leaves_rows_with_their_own_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIDCAUSAL_DATA", str(tmp_path / "other"))
+    path = write(tmp_path / "p.jsonl", [{"id": "1", "reply": "2, 1", "answer": [2, 1], "question": QUESTION}])
+    scores = score_file("vcrbench", path)
+    assert scores.strict["accuracy"] == 100.0
+    assert any("no annotations" in note for note in scores.notes)
+    path = write(tmp_path / "q.jsonl", [{"id": "1", "reply": "2, 1"}])
+    with pytest.raises(DataError, match="other has no data.json"):
+        score_file("vcrbench", path)
+
+
 def test_a_row_with_two_ids_goes_by_its_own(tmp_path: Path) -> None:
     rows = [{"id": "a", "qid": 7, "reply": "2, 1", "answer": [2, 1], "question": QUESTION}]
     scores = score_file("vcrbench", write(tmp_path / "p.jsonl", rows))

@@ -130,13 +130,11 @@ class VCRBench:
 
     @cached_property
     def annotations_path(self) -> Path | None:
-        """The annotation file in use, or None."""
-        if self._annotations is not None:
+        """The annotation file in use; None where none was named and the benchmark's folder has none."""
+        if self._annotations is not None or self._data_dir is None:
             return self._annotations
-        if self._data_dir is not None:
-            places = [self._data_dir / "data.json", self._data_dir / self.name / "data.json"]
-            return next((place for place in places if place.is_file()), places[0])
-        return None
+        places = [self._data_dir / "data.json", self._data_dir / self.name / "data.json"]
+        return next((place for place in places if place.is_file()), None)
 
     @property
     def _samples(self) -> tuple[Sample[Answer], ...]:
@@ -146,9 +144,12 @@ class VCRBench:
 
     def _load(self) -> tuple[Sample[Answer], ...]:
         if self.annotations_path is None:
+            searched = (
+                "" if self._data_dir is None else f"; {self._data_dir} has no data.json and no {self.name}/data.json"
+            )
             raise DataError(
                 "vcrbench needs its questions: pass annotations=FILE (data.json or an official response file) or "
-                "data_dir=FOLDER; they come from huggingface.co/datasets/pritamqu/VCRBench"
+                f"data_dir=FOLDER with data.json{searched}. They come from huggingface.co/datasets/pritamqu/VCRBench"
             )
         return tuple(map(self._sample, read_entries(self.annotations_path)))
 
@@ -213,7 +214,7 @@ class VCRBench:
         latest = latest_by_id(predictions, notes)
         truths = expected_samples(self._samples, latest, expected)
         if self.annotations_path is None:
-            notes.append("no annotations were given: questions without a prediction cannot be seen")
+            notes.append("no annotations were given or found: questions without a prediction cannot be seen")
         answers = [_target(sample) for sample in truths]
         goals = [sample.goal for sample in truths]
         answered = [is_answered(s, latest) for s in truths]
