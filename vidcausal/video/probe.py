@@ -162,7 +162,8 @@ class _Index:
         context = stream.codec_context
         self.h264 = codec_name(stream) == "h264"
         self.extradata = context.extradata
-        self.picture = (context.width, context.height, 0, str(context.pix_fmt or ""))
+        # Not context.pix_fmt: PyAV 17 crashes there where the format is unknown.
+        self.picture = (context.width, context.height, 0, context.format.name if context.format else "")
         self._tries = _ROTATION_PACKETS
 
     def read(self, container: Any, limits: MediaLimits, path: str) -> None:
