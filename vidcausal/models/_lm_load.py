@@ -61,6 +61,13 @@ def load_checkpoint(checkpoint: Checkpoint, *, device: str, dtype: str) -> Loade
     return LoadedText(checkpoint.name, model, tokenizer, checkpoint_digest(checkpoint, commit))
 
 
+def stop_ids(model: Any, tokenizer: Any) -> list[int]:
+    """Ids of the tokens that end a reply: those of the model's generation configuration, and the tokenizer's own."""
+    own = getattr(model.generation_config, "eos_token_id", None)
+    ends = list(own) if isinstance(own, list | tuple) else [own]
+    return sorted({int(end) for end in (*ends, tokenizer.eos_token_id) if end is not None})
+
+
 def checked_device(device: str) -> str:
     """``device`` as torch names it; ``auto`` is cuda where there is one.
 

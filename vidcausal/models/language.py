@@ -24,7 +24,7 @@ from vidcausal.video.frames import FrameBatch
 if TYPE_CHECKING:
     from vidcausal.models._lm_load import LoadedText
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _OPTIONS_AT_ONCE = 16
 
 Overflow = Literal["error", "truncate"]
@@ -100,7 +100,7 @@ class LanguageModel:
             )
         new = output[0, len(ids) :]
         if len(new) >= max_new_tokens:
-            _LOG.info("%s used all %d new tokens; the reply may be cut", self.name, max_new_tokens)
+            logger.info("%s used all %d new tokens; the reply may be cut", self.name, max_new_tokens)
         return without_thoughts(str(self._tokenizer.decode(new, skip_special_tokens=True)))
 
     def score_options(self, prompt: str, options: Sequence[str], frames: FrameBatch | None = None) -> list[OptionScore]:
@@ -195,7 +195,9 @@ class LanguageModel:
             head, tail = words[: keep // 2], words[len(words) - (keep - keep // 2) :]
             ids = self._lay_out(f"{self._tokenizer.decode(head)} … {self._tokenizer.decode(tail)}")
             if len(ids) <= room:
-                _LOG.warning("%s: %d of %d prompt tokens were cut out of the middle", self.name, have - len(ids), have)
+                logger.warning(
+                    "%s: %d of %d prompt tokens were cut out of the middle", self.name, have - len(ids), have
+                )
                 return ids
             keep -= max(1, len(ids) - room)
         raise ModelError(
@@ -206,10 +208,9 @@ class LanguageModel:
     def _greedy(self, max_new_tokens: int) -> Any:
         from transformers import GenerationConfig
 
-        own = self._model.generation_config
-        ends = own.eos_token_id if own.eos_token_id is not None else self._tokenizer.eos_token_id
-        ends = list(ends) if isinstance(ends, list | tuple) else [ends]
-        stop = sorted({end for end in (*ends, self._tokenizer.eos_token_id) if end is not None})
+        from vidcausal.models._lm_load import stop_ids
+
+        stop = stop_ids(self._model, self._tokenizer)
         pad = self._tokenizer.pad_token_id
         return GenerationConfig(
             do_sample=False,

@@ -23,13 +23,14 @@ from vidcausal.models._prefix import Prefix, PrefixStore, fork
 from vidcausal.models.encoders import VisionEncoder
 from vidcausal.nn.fusion.splice import splice
 from vidcausal.nn.projectors.base import ProjectedTokens, Projector
+from vidcausal.parsing import without_thoughts
 from vidcausal.types import OptionScore
 from vidcausal.video.frames import FrameBatch
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 VIDEO_TOKEN = -200
 """Stands for one projected feature in a row of token ids; no tokenizer gives a negative id."""
@@ -84,7 +85,7 @@ class VideoLM(nn.Module):
 
     @torch.no_grad()
     def chat(self, prompt: str, frames: FrameBatch | None = None, *, max_new_tokens: int = 512) -> str:
-        """Greedy reply to ``prompt`` about ``frames``.
+        """Greedy reply to ``prompt`` about ``frames``; the thoughts of a thinking model are left out.
 
         Raises:
             ModelError: video, prompt and reply do not fit into the context.
@@ -100,7 +101,7 @@ class VideoLM(nn.Module):
                 reply.append(token)
                 if len(reply) < max_new_tokens:
                     logits = self._continue([token], cache)[-1]
-        return str(self.tokenizer.decode(reply, skip_special_tokens=True)).strip()
+        return without_thoughts(str(self.tokenizer.decode(reply, skip_special_tokens=True)))
 
     @torch.no_grad()
     def score_options(self, prompt: str, options: Sequence[str], frames: FrameBatch | None = None) -> list[OptionScore]:
@@ -246,9 +247,9 @@ class VideoLM(nn.Module):
             )
 
     def _stop_ids(self) -> set[int]:
-        own = getattr(self.language.generation_config, "eos_token_id", None)
-        ends = list(own) if isinstance(own, list | tuple) else [own]
-        return {int(end) for end in (*ends, self.tokenizer.eos_token_id) if end is not None}
+        from vidcausal.models._lm_load import stop_ids
+
+        return set(stop_ids(self.language, self.tokenizer))
 
     # ---- text ----------------------------------------------------------------------------------------------------
 
@@ -294,7 +295,7 @@ class VideoLM(nn.Module):
     def _warn_once(self) -> None:
         if "projector" in self.random_parts and not self._warned:
             self._warned = True
-            _LOG.warning(
+            logger.warning(
                 "%s: the projector is untrained (random weights), so replies mean nothing; they only show that the "
                 "parts work together",
                 self.name,
