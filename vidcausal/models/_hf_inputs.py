@@ -21,7 +21,7 @@ from vidcausal.errors import MissingDependencyError, ModelError
 from vidcausal.models._chat_times import FrameTimes, TimeForm
 from vidcausal.video.frames import FrameBatch
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 FramesAs = Literal["auto", "video", "images"]
 TimesInText = Literal["auto", "always", "never"]
@@ -101,7 +101,7 @@ class FrameInputs:
         try:
             return self._probed_form(pixels)
         except ModelError as error:
-            log.warning("times go into the prompt's text, because the processor refused the probe: %s", error)
+            logger.warning("times go into the prompt's text, because the processor refused the probe: %s", error)
             return "none"
 
     def _probed_form(self, pixels: Tensor) -> TimeForm:
@@ -236,7 +236,7 @@ class FrameInputs:
             if token in text:
                 text = text.replace(token, f"{token[0]} {token[1:]}")
                 if not quiet:
-                    log.warning("the prompt contains the control token %r; it is passed as plain text", token)
+                    logger.warning("the prompt contains the control token %r; it is passed as plain text", token)
         return text
 
     @cached_property

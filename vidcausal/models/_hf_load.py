@@ -24,7 +24,7 @@ from vidcausal.errors import (
     first_line,
 )
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -191,7 +191,7 @@ def load_model(model_class: Any, checkpoint: Checkpoint, options: dict[str, Any]
             "would be random numbers. Give a complete checkpoint of this architecture"
         )
     if unused := sorted(info.get("unexpected_keys") or ()):
-        log.info("%s: %d tensors are not used by the model (first: %s)", checkpoint.name, len(unused), unused[0])
+        logger.info("%s: %d tensors are not used by the model (first: %s)", checkpoint.name, len(unused), unused[0])
     return model.eval()
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from vidcausal.errors import ConfigError, MissingDependencyError, RemoteError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _TRY_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _ADVICE = {
@@ -84,7 +84,7 @@ class JsonServer:
         for attempt in range(1, self._retries.max_attempts + 1):
             if attempt > 1:
                 seconds = self._retries.wait(attempt - 1, retry_after)
-                log.warning("%s: %s; attempt %d in %.1f s", url, last, attempt, seconds)
+                logger.warning("%s: %s; attempt %d in %.1f s", url, last, attempt, seconds)
                 self._retries.sleep(seconds)
             answer = self._attempt(url, body)
             if isinstance(answer, dict):

@@ -26,7 +26,7 @@ from vidcausal.parsing import without_thoughts
 from vidcausal.types import OptionScore
 from vidcausal.video.frames import FrameBatch
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _MEDIA_TOKEN_NAMES = ("image_token_id", "image_token_index", "video_token_id", "video_token_index")
 
@@ -112,7 +112,7 @@ class HFChat:
             output = self._model.generate(**self._on_device(inputs.tensors), **arguments)
         new = output[0, inputs.num_tokens :]
         if len(new) >= max_new_tokens:
-            log.info("%s used all %d new tokens; the reply may be cut", self.name, max_new_tokens)
+            logger.info("%s used all %d new tokens; the reply may be cut", self.name, max_new_tokens)
         return without_thoughts(str(self._tokenizer.decode(new, skip_special_tokens=True)))
 
     def score_options(self, prompt: str, options: Sequence[str], frames: FrameBatch | None = None) -> list[OptionScore]:
@@ -196,7 +196,7 @@ class HFChat:
 
     def _check_budget(self, prompt: str, inputs: ModelInputs, reply_tokens: int) -> None:
         limit = self._context_tokens or _context_of(self._model.config)
-        log.info(
+        logger.info(
             "%s: %d frames, %d tokens (%d of them media), up to %d to reply, context %s",
             self.name,
             inputs.num_frames,
@@ -311,7 +311,7 @@ def hf_chat(
     )
     settings = (dtype, frames_as, times_in_text, processor_options, template_options, generation, seed)
     weights = checkpoint_digest(checkpoint, loaded.commit)
-    log.info("%s: %s, times as %s", checkpoint.name, "video" if inputs.as_video else "images", inputs.time_form)
+    logger.info("%s: %s, times as %s", checkpoint.name, "video" if inputs.as_video else "images", inputs.time_form)
     return HFChat(
         loaded.model,
         inputs,

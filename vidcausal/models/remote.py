@@ -20,7 +20,7 @@ from vidcausal.types import OptionScore
 from vidcausal.video.frames import FrameBatch
 from vidcausal.video.pictures import encode_jpeg
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 ScoringWay = Literal["none", "vllm", "completions"]
 
@@ -114,7 +114,7 @@ class RemoteChat:
         box = (self._max_side, self._max_side)
         pictures = [encode_jpeg(frame, box, self._jpeg_quality) for frame in frames.data.cpu()]
         size = sum(map(len, pictures))
-        log.info("%s: sending %d pictures, %.1f MB", self.name, len(pictures), size / 1e6)
+        logger.info("%s: sending %d pictures, %.1f MB", self.name, len(pictures), size / 1e6)
         if size > self._max_request_bytes:
             raise ModelError(
                 f"{len(pictures)} pictures take {size} bytes, more than max_request_bytes={self._max_request_bytes}; "

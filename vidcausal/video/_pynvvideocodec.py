@@ -18,7 +18,7 @@ import torch
 import torch.utils.dlpack
 from torch import Tensor
 
-from vidcausal.errors import DecodeError, DecodeTimeoutError, first_line
+from vidcausal.errors import DecodeError, first_line
 from vidcausal.video.pictures import resize
 from vidcausal.video.request import RawFrames, ReadRequest
 
@@ -58,11 +58,7 @@ def read_frames(request: ReadRequest) -> RawFrames:
     pictures: list[Tensor] = []
     times: list[float] = []
     for start in range(0, len(request.indices), _PIECE):
-        if request.deadline_seconds is not None and time.monotonic() - started > request.deadline_seconds:
-            raise DecodeTimeoutError(
-                f"{info.path}: PyNvVideoCodec read {len(times)} of {len(request.indices)} frames within "
-                f"{request.deadline_seconds:.0f} s; ask for fewer frames or give it longer"
-            )
+        request.check_deadline(started, len(times), "PyNvVideoCodec")
         piece = [int(i) for i in request.indices[start : start + _PIECE]]
         try:
             frames = decoder.get_batch_frames_by_index(piece)

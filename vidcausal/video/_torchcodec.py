@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vidcausal.errors import DecodeError, DecodeTimeoutError
+from vidcausal.errors import DecodeError
 from vidcausal.video.pictures import resize
 from vidcausal.video.request import RawFrames, ReadRequest
 
@@ -77,11 +77,7 @@ def read_frames(request: ReadRequest) -> RawFrames:
     pieces: list[Tensor] = []
     times: list[float] = []
     for start in range(0, len(request.indices), _PIECE):
-        if request.deadline_seconds is not None and time.monotonic() - started > request.deadline_seconds:
-            raise DecodeTimeoutError(
-                f"{info.path}: torchcodec read {len(times)} of {len(request.indices)} frames within "
-                f"{request.deadline_seconds:.0f} s; ask for fewer frames or give it longer"
-            )
+        request.check_deadline(started, len(times), "torchcodec")
         wanted = [float(info.pts_seconds[i]) for i in request.indices[start : start + _PIECE]]
         for data, returned in _played_at(decoder, [t + info.start_offset for t in wanted]):
             shown = returned - info.start_offset

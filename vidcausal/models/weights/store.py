@@ -22,7 +22,7 @@ from vidcausal.cache import cache_root, sha256_of, write_atomic
 from vidcausal.errors import OutputError, WeightsIntegrityError
 from vidcausal.models.weights.manifest import WeightsEntry
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _STAMP = ".stamp.json"
 _ADVICE = "set VIDCAUSAL_CACHE to a writable folder"
 
@@ -85,7 +85,7 @@ def _restamp(folder: Path, stamp: Stamp) -> None:
     try:
         _write_stamp(folder, Stamp(stamp.fingerprint, files))
     except OutputError:
-        _LOG.debug("cannot renew the stamp in %s; its files will be hashed again", folder)
+        logger.debug("cannot renew the stamp in %s; its files will be hashed again", folder)
 
 
 def _read_stamp(folder: Path) -> Stamp | None:
@@ -157,7 +157,7 @@ def locked(name: str) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _LOG.info("another process is getting %s; waiting for it", name)
+            logger.info("another process is getting %s; waiting for it", name)
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
