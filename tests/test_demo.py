@@ -21,6 +21,7 @@ class KnowsTheSteps:
 
     name = "knows"
     fingerprint = "knows"
+    caveat = "It knows five steps and nothing else."
 
     def __init__(self, shown: Sequence[str]) -> None:
         self.shown = list(shown)
@@ -105,6 +106,7 @@ def test_the_demo_writes_a_report_for_a_video_of_the_users(drawn: Path, tmp_path
     assert sorted(answers["order"]["order"]) == sorted(answers["order"]["true"])
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("data:image/jpeg") >= 4
+    assert model.caveat in page
     assert json.loads((tmp_path / "out" / "report.json").read_text())["num_errors"] == 0
     again = run_demo(drawn, tmp_path / "out", model=model, progress=False, **texts)
     assert again["answers"] == result["answers"]

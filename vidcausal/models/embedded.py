@@ -34,6 +34,12 @@ from vidcausal.video.footage import Footage
 from vidcausal.video.frames import FrameBatch
 
 SOURCE = "embedded"
+CAVEAT = (
+    "Made with the small default weights: they see kinds of scenes, objects, food, animals and coarse activities, not "
+    "who does what to whom, left and right, counts or fine motions; they pick words from a fixed list or from given "
+    "captions, and the 135M language model orders steps little better than chance. Name a better model with --model "
+    "or a better reasoner with --reasoner."
+)
 _TABLE_PROMPT = "A video was watched. What was seen, in order:\n{table}\n\n{prompt}"
 
 
@@ -102,6 +108,11 @@ class EmbeddedModel:
     def name(self) -> str:
         """``embedded``."""
         return SOURCE
+
+    @property
+    def caveat(self) -> str:
+        """What a report says above results of this model."""
+        return CAVEAT
 
     @cached_property
     def fingerprint(self) -> str:
