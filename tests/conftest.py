@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -64,6 +64,26 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no shared data at {SHARED_DATA}; set VIDCAUSAL_TEST_DATA")
     return SHARED_DATA
+
+
+def _write_gray_video(path: Path, levels: Iterable[int]) -> Path:
+    import av
+    import numpy as np
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for level in levels:
+            picture = np.full((48, 64, 3), level, dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="session")
+def write_gray_video() -> Callable[[Path, Iterable[int]], Path]:
+    """Writes a video of 64 x 48 pixels, ten frames a second, each frame of one gray level."""
+    return _write_gray_video
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,20 +22,11 @@ from vidcausal.types import EventRecord, Recognition, Span
 
 
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    import av
-    import numpy as np
-
+def clips(
+    tmp_path_factory: pytest.TempPathFactory, write_gray_video: Callable[[Path, Iterable[int]], Path]
+) -> list[Path]:
     folder = tmp_path_factory.mktemp("clips")
-    for k in range(3):
-        with av.open(str(folder / f"{k}.mp4"), "w") as container:
-            stream = container.add_stream("mpeg4", rate=10)
-            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-            for n in range(10):
-                picture = np.full((48, 64, 3), 40 + 60 * k + 2 * n, dtype=np.uint8)
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-            container.mux(stream.encode())
-    return [folder / f"{k}.mp4" for k in range(3)]
+    return [write_gray_video(folder / f"{k}.mp4", range(40 + 60 * k, 60 + 60 * k, 2)) for k in range(3)]
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
-def questions(tmp_path: Path) -> Path:
-    import av
-    import numpy as np
-
+def questions(tmp_path: Path, write_gray_video: Callable[[Path, Iterable[int]], Path]) -> Path:
     rows = []
     for k in range(3):
-        with av.open(str(tmp_path / f"{k}.mp4"), "w") as container:
-            stream = container.add_stream("mpeg4", rate=10)
-            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-            for n in range(8):
-                picture = np.full((48, 64, 3), 60 * k + 5 * n, dtype=np.uint8)
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-            container.mux(stream.encode())
+        write_gray_video(tmp_path / f"{k}.mp4", range(60 * k, 60 * k + 40, 5))
         videos = [f"{(k + j) % 3}.mp4" for j in range(k + 1)] if k else ["0.mp4", "1.mp4", "2.mp4"]
         rows.append({"id": f"q{k}", "task": "order", "videos": videos, "goal": f"goal {k}"})
         rows[-1]["answer"] = list(range(1, len(videos) + 1))

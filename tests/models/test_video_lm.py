@@ -92,6 +92,12 @@ def test_replies_are_greedy_over_the_whole_prompt(projector: str) -> None:
     assert model.chat("Why?", frames, max_new_tokens=6) == expected
 
 
+def test_thoughts_are_no_part_of_the_reply(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build()
+    monkeypatch.setattr(model.tokenizer, "decode", lambda *_, **__: "Is it A? No.\n</think>\n\nB")
+    assert model.chat("Why?", max_new_tokens=1) == "B"
+
+
 @pytest.mark.parametrize("projector", PROJECTORS)
 def test_option_scores_are_log_probabilities(projector: str) -> None:
     model, frames = build(projector=PROJECTORS[projector]), video()

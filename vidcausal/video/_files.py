@@ -71,7 +71,6 @@ class Files:
         self.media = media
         self._policy = policy
         self._size = size
-        self._backend = backend
         self._media_root = media_root
         self._limits = limits if limits is not None else MediaLimits()
         self._transcribe = transcribe
