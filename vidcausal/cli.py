@@ -370,6 +370,7 @@ def build_parser() -> argparse.ArgumentParser:
         command.set_defaults(function=function)
         return command
 
+    _add_demo(add)
     _add_video_commands(add)
     _add_run_commands(add)
     data = commands.add_parser("data", help="check a benchmark's files")
@@ -384,13 +385,11 @@ def build_parser() -> argparse.ArgumentParser:
 Add = Callable[[str, Callable[[argparse.Namespace], Done], str], argparse.ArgumentParser]
 
 
-def _add_video_commands(add: Add) -> None:
+def _add_demo(add: Add) -> None:
     demo = add("demo", _demo, "the main job on a video, or on bundled input; writes OUT/report.html")
     demo.add_argument("video", nargs="?", help="your video; without it, bundled clips")
     demo.add_argument("--out", default="runs/demo", help="folder for the report (default: runs/demo)")
-    demo.add_argument(
-        "--model", help="vidcausal models, hf:ORG/NAME or openai:http://HOST/v1#MODEL (default: embedded)"
-    )
+    _add_models(demo)
     demo.add_argument("--reasoner", help="a model that reasons over what was recognized")
     demo.add_argument("--goal", help="what is done in your video")
     demo.add_argument("--query", help="what to find in your video")
@@ -399,9 +398,10 @@ def _add_video_commands(add: Add) -> None:
     demo.add_argument(
         "--candidate", action="append", default=[], metavar="TEXT", help="a caption to choose from; repeat"
     )
-    demo.add_argument("--transcribe", metavar="WEIGHTS", help="recognize speech, for example whisper-tiny-en")
-    demo.add_argument("--device", help="cpu, cuda or auto (default: cpu)")
     demo.add_argument("--offline", action="store_true", help="fetch no weights")
+
+
+def _add_video_commands(add: Add) -> None:
     order = add("order", _order, "clips in the order in which they happened")
     order.add_argument("clips", nargs="+", metavar="CLIP", help="a file for each clip, or one file with title cards")
     order.add_argument("--goal", default="", help="what is being done, for example 'Change a tire'")
@@ -431,17 +431,22 @@ def _add_video_commands(add: Add) -> None:
         _add_looking(command)
 
 
-def _add_looking(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("how the video is looked at")
+def _add_models(group: Any) -> None:
+    """Options that say what looks and listens, for a parser or a group of one."""
     group.add_argument(
         "--model", help="vidcausal models, hf:ORG/NAME or openai:http://HOST/v1#MODEL (default: embedded)"
     )
+    group.add_argument("--transcribe", metavar="WEIGHTS", help="recognize speech, for example whisper-tiny-en")
+    group.add_argument("--device", help="cpu, cuda or auto (default: cpu)")
+
+
+def _add_looking(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("how the video is looked at")
+    _add_models(group)
     group.add_argument("--frames", help="uniform-32, fps-2 … (default: fps-2)")
     group.add_argument("--size", type=int, help="shorter side of the frames in pixels")
     group.add_argument("--subtitles", help="a subtitle file")
-    group.add_argument("--transcribe", metavar="WEIGHTS", help="recognize speech, for example whisper-tiny-en")
     group.add_argument("--media-root", help="refuse files outside this folder")
-    group.add_argument("--device", help="cpu, cuda or auto (default: cpu)")
     group.add_argument("--dtype", help="auto, float32, bfloat16 or float16")
     group.add_argument("--backend", help="decode backend (default: auto)")
     group.add_argument("--download", action="store_true", default=None, help="fetch weights that are not here")
