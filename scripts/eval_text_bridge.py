@@ -18,7 +18,7 @@ import numpy as np
 
 from vidcausal.api import open_video
 from vidcausal.models.boundaries import Segmenter
-from vidcausal.models.bridge import unit
+from vidcausal.models.clip_onnx import unit
 from vidcausal.models.embedded import EmbeddedModel, embedded, event_vectors
 from vidcausal.models.matching import best_each, even_out, one_to_one
 from vidcausal.types import Span
