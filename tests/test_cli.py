@@ -175,6 +175,10 @@ def test_an_unknown_name_gets_a_suggestion(
         ["order", "{a}", "{a}", "--model", "scripted-identity"],
         ["ask", "{a}", "What?", "--option", "yes", "--model", "scripted-identity"],
         ["ask", "{a}", "What?", "--model", "openai:no-url"],
+        *(
+            ["evaluate", "benchmark=questions", "model_name=scripted-identity", "output_dir={a}.run", wrong]
+            for wrong in ("limit=0", "limit=-1", "size=0", "size=[3,-3]", "backend=pyva", "device=cdua", "output_dir=")
+        ),
         ["data", "check", "vcrbench", "--data-dir", "{a}"],
         ["score", "vcrbench", "{a}.absent"],
     ],

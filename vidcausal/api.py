@@ -360,6 +360,8 @@ def evaluate(
     from vidcausal.evaluation import results, runner
     from vidcausal.report.html import write_report
 
+    build.check_run(output_dir=output_dir, backend=backend, size=size, limit=limit)
+    chosen = build.chosen_device(device)
     store = _cache(cache)
     if isinstance(benchmark, str):
         benchmark = create_benchmark(benchmark, annotations=_text(annotations), data_dir=_text(data_dir))
@@ -380,7 +382,7 @@ def evaluate(
         output_dir=output_dir,
         identity=identity,
         size=size,
-        device=build.chosen_device(device),
+        device=chosen,
         backend=backend,
         limit=limit,
         media_root=media_root,
@@ -423,6 +425,7 @@ def evaluate_config(
     """
     from vidcausal.config.instantiate import check, instantiate
 
+    build.check_run(**{key: config[key] for key in ("output_dir", "backend", "size", "limit")})
     settings: dict[str, Any] = {key: config[key] for key in ("device", "dtype", "download")}
     for group in ("benchmark", "frames"):
         check(config[group], where=group)

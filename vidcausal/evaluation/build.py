@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,12 +175,38 @@ def create_transcriber(
 
 
 def chosen_device(device: str) -> str:
-    """``auto`` as ``cuda`` where torch sees a GPU, else ``cpu``; anything else as it is."""
+    """``auto`` as ``cuda`` where torch sees a GPU, else ``cpu``; anything else as it is.
+
+    Raises:
+        UnknownNameError: neither ``auto``, ``cpu`` nor a CUDA device.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise UnknownNameError("device", device, ("auto", "cpu", "cuda", "cuda:0"))
     if device != "auto":
         return device
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def check_run(*, output_dir: str | Path, backend: str, size: int | tuple[int, int] | None, limit: int | None) -> None:
+    """Refuse settings that no run can have, before a model is loaded.
+
+    Raises:
+        UnknownNameError: no such decode backend.
+        ConfigError: no output folder, a size or a limit below 1.
+    """
+    from vidcausal.video.decode import BACKENDS
+
+    if not str(output_dir).strip():
+        raise ConfigError("output_dir is empty; name the folder of the run, for example runs/first")
+    if backend not in ("auto", *BACKENDS):
+        raise UnknownNameError("decode backend", backend, ("auto", *BACKENDS))
+    sides = size if isinstance(size, (tuple, list)) else () if size is None else (size,)
+    if any(side < 1 for side in sides):
+        raise ConfigError(f"size must be None, a shorter side such as 336, or a pair (height, width), got {size!r}")
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit must be 1 or more, got {limit}; leave it out to answer every question")
 
 
 def describe(thing: Any, depth: int = 2) -> Any:
