@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidcausal import api
-from vidcausal.cache import DiskCache, write_atomic
+from vidcausal.cache import DiskCache, write_json
 from vidcausal.errors import OutputError, VidcausalError
 from vidcausal.types import Event, Reply, Sample, Span
 
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 MARKER = "demo.json"
 """Written into every demo folder; only a folder that has it is emptied by the next demo."""
-_OURS = ("predictions.jsonl", "report.json", "report.html", "questions.json", "evaluate.log", "run.json", "run.lock")
+_OURS = ("predictions.jsonl", "report.json", "report.html", "questions.json", "evaluate.log", "run.json", ".lock")
 _OUR_FOLDERS = ("media", "inputs", ".hydra")
 REPLY_TOKENS = 128
 """Longest reply of the language model: enough for an order or an answer."""
@@ -94,7 +94,7 @@ def run_demo(
         found = api.events(video, model=built, goal=goal, candidates=candidates, device=device, cache=store)
         texts = {"goal": goal, "query": query, "question": question}
         questions = video_questions(Path(video), found, folder / "inputs", texts, options, candidates, seed)
-    write_atomic(folder / "questions.json", json.dumps(questions, indent=1, ensure_ascii=False).encode())
+    write_json(folder / "questions.json", questions, indent=1)
     given: dict[str, Any] = {"device": device, "download": download, "cache": store}
     report = api.evaluate(
         ByTask(built, reasoner, **given),
@@ -138,7 +138,7 @@ def _claimed(folder: Path) -> Path:
     """
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).is_file():
         raise OutputError(f"{folder} is not empty and no earlier demo; name another folder with --out")
-    write_atomic(folder / MARKER, b'{"made_by": "vidcausal demo"}\n')
+    write_json(folder / MARKER, {"made_by": "vidcausal demo"})
     return folder
 
 

@@ -8,7 +8,7 @@ import pytest
 from vidcausal.errors import ConfigError, ModelError
 from vidcausal.protocols import Recognizer, Strategy
 from vidcausal.reasoning.chat_recognizer import ChatRecognizer
-from vidcausal.reasoning.rrd import RRD
+from vidcausal.reasoning.rrd import RRD, _shuffled
 from vidcausal.types import EventRecord, Span
 
 STEPS = ["stir the batter", "bake the cake", "crack the eggs"]
@@ -211,3 +211,12 @@ def test_chat_recognizer_is_a_recognizer_with_a_fingerprint(fakes: Any) -> None:
     found = one.recognize(fakes.footage(0), goal="g", candidates=["x"])
     assert [record.caption for record in found.records] == ["cuts"]
     assert found.steps[0].name == "describe_events"
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_of_shuffled_records_none_keeps_its_caption(count: int) -> None:
+    records = tuple(EventRecord(float(i), i + 1.0, f"caption {i}", clip=i + 1) for i in range(count))
+    for seed in map(str, range(20)):
+        mixed = _shuffled(records, seed)
+        assert sorted(r.caption for r in mixed) == sorted(r.caption for r in records)
+        assert all(a.caption != b.caption and a.clip == b.clip for a, b in zip(mixed, records, strict=True))

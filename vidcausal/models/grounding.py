@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vidcausal.metrics.grounding import span_iou
 from vidcausal.types import Span
 
 Floats = NDArray[np.float64]
@@ -57,7 +58,7 @@ def curve_spans(
     for span in sorted(rated, key=lambda span: (-(span.score or 0.0), span.start)):
         if kept and (span.score or 0.0) <= 0:  # no better than the video on average
             break
-        if len(kept) < max_spans and all(_iou(span, other) <= max_iou for other in kept):
+        if len(kept) < max_spans and all(span_iou(span, other) <= max_iou for other in kept):
             kept.append(span)
     return kept
 
@@ -89,9 +90,3 @@ def _run_around(high: NDArray[np.bool_], peak: int) -> tuple[int, int]:
     while last < len(high) - 1 and high[last + 1]:
         last += 1
     return first, last
-
-
-def _iou(a: Span, b: Span) -> float:
-    shared = min(a.end, b.end) - max(a.start, b.start)
-    union = max(a.end, b.end) - min(a.start, b.start)
-    return max(shared, 0.0) / union if union > 0 else 1.0

@@ -102,7 +102,7 @@ def _best_move(odds: NDArray[np.float64], order: Sequence[int], clip: int) -> tu
 def pairwise_log_odds(
     transcript: Transcript, scorer: Scoring, goal: str, captions: Sequence[str], method: Method = "sequence"
 ) -> NDArray[np.float64]:
-    """Antisymmetric ``[n, n]`` log-odds that caption i is done before caption j, towards ``goal``.
+    """Antisymmetric ``[n, n]`` log-odds that caption i is done before caption j, toward ``goal``.
 
     ``sequence``: how much likelier is "1. i, 2. j" than "1. j, 2. i" as the reply: both directions of all pairs in one
     call, which shares the prompt. ``question``: "which is done first, A or B?" with i as A and again with j as A; the

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
-from vidcausal.cache import digest
+from vidcausal.cache import seed_of
 from vidcausal.errors import ConfigError
 from vidcausal.parsing import parse_choice, parse_spans
 from vidcausal.protocols import Grounder, Recognizer, Scoring, TextChat, VideoChat
@@ -216,9 +216,14 @@ def _reasoner(model: Recognizer | VideoChat, reasoner: TextChat | None, with_vid
 
 
 def _shuffled(records: Sequence[EventRecord], seed: str) -> tuple[EventRecord, ...]:
-    """The records with their captions and speech exchanged among them, the same way for the same sample."""
-    source = list(records)
-    random.Random(int(digest(seed)[:16], 16)).shuffle(source)
+    """The records with captions and speech of other records, the same way for the same sample.
+
+    A random cycle: with two records or more, none keeps its own.
+    """
+    places = list(range(len(records)))
+    random.Random(seed_of(seed)).shuffle(places)
+    following = dict(zip(places, places[1:] + places[:1], strict=True))
+    source = [records[following[i]] for i in range(len(records))]
     return tuple(
         replace(record, caption=other.caption, speech=other.speech)
         for record, other in zip(records, source, strict=True)

@@ -13,7 +13,9 @@ from typing import Any
 
 from vidcausal.cache import write_atomic
 from vidcausal.errors import DataError
+from vidcausal.metrics.grounding import span_iou
 from vidcausal.report.timeline import Box, Lane, timeline_svg
+from vidcausal.types import Span
 
 MAX_SAMPLES = 60
 """Samples with pictures; the rest are listed in a table."""
@@ -65,7 +67,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         try:
             rows.append(json.loads(line))
         except ValueError:
-            continue  # the torn last line of a killed run; the runner does that sample again
+            continue  # torn when a run was killed; the runner answers that sample again
     return rows
 
 
@@ -215,12 +217,6 @@ def _moments(row: Mapping[str, Any], sample: Mapping[str, Any]) -> list[dict[str
     true = _true_spans(sample, "ground")
     moments = []
     for span in (row.get("spans") or [])[:5]:
-        iou = max((_iou(span, t) for t in true), default=None)
+        iou = max((span_iou(Span(*span[:2]), Span(*t)) for t in true), default=None)
         moments.append({"start": span[0], "end": span[1], "score": span[2] if len(span) > 2 else None, "iou": iou})
     return moments
-
-
-def _iou(a: Sequence[float], b: Sequence[float]) -> float:
-    shared = max(0.0, min(a[1], b[1]) - max(a[0], b[0]))
-    union = (a[1] - a[0]) + (b[1] - b[0]) - shared
-    return shared / union if union > 0 else 0.0
