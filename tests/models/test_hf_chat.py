@@ -128,7 +128,7 @@ def smolvlm() -> tuple[Any, Any]:
     import transformers as tf
 
     t = tokenizer("<image>", "<video>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>")
-    side = {"longest_edge": 28}
+    side = {"longest_edge": 32}
     template = (
         "<|im_start|>{% for m in messages %}{{ m['role'] | capitalize }}: {% for c in m['content'] %}"
         "{% if c['type'] == 'image' %}<image>{% elif c['type'] == 'text' %}{{ c['text'] }}{% endif %}{% endfor %}"
@@ -138,13 +138,13 @@ def smolvlm() -> tuple[Any, Any]:
         tf.SmolVLMImageProcessor(size=side, max_image_size=side),
         t,
         tf.SmolVLMVideoProcessor(size=side, max_image_size=side, num_frames=64, fps=1),
-        image_seq_len=1,
+        image_seq_len=16,
         chat_template=template,
     )
     pad = t.convert_tokens_to_ids("<|pad|>")
     config = tf.SmolVLMConfig(
         text_config={"model_type": "llama", "vocab_size": len(t), "pad_token_id": pad, **TEXT},
-        vision_config={**VISION, "image_size": 28, "patch_size": 14},
+        vision_config={**VISION, "image_size": 32, "patch_size": 4},
         scale_factor=2,
         image_token_id=t.convert_tokens_to_ids("<image>"),
     )

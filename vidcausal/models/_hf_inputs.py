@@ -127,7 +127,7 @@ class FrameInputs:
         content.append({"type": "text", "text": prompt})
         height, width = int(data.shape[2]), int(data.shape[3])
         media = {
-            "videos": [data],
+            "videos": [[data]],  # one list a prompt: SmolVLM of transformers 5.20 (Python 3.10) counts them so
             "video_metadata": [times.metadata(height, width)],
             "do_sample_frames": False,
         }
@@ -253,7 +253,7 @@ class FrameInputs:
         content = [{"type": "video"}, {"type": "text", "text": "?"}]
         text = self._render([{"role": "user", "content": content}], prompt_reply=True)
         media = {
-            "videos": [pixels],
+            "videos": [[pixels]],
             "video_metadata": [times.metadata(_PROBE_SIZE, _PROBE_SIZE)],
             "do_sample_frames": False,
         }
