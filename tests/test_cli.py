@@ -174,6 +174,9 @@ def test_an_unknown_name_gets_a_suggestion(
         ["order", "{a}", "--span", "nan-2", "--model", "scripted-identity"],
         ["order", "{a}", "{a}", "--model", "scripted-identity"],
         ["ask", "{a}", "What?", "--option", "yes", "--model", "scripted-identity"],
+        ["ask", "{a}", "What?", "--option", "yes", "--option", " ", "--model", "scripted-identity"],
+        ["demo", "{a}", "--option", "yes", "--out", "{a}.demo", "--model", "scripted-identity"],
+        ["ground", "{a}", "x", "--top", "0", "--model", "scripted-identity"],
         ["ask", "{a}", "What?", "--model", "openai:no-url"],
         *(
             ["evaluate", "benchmark=questions", "model_name=scripted-identity", "output_dir={a}.run", wrong]

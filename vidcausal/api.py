@@ -168,8 +168,7 @@ def ask(
     """
     if not question.strip():
         raise ConfigError("the question is empty")
-    if len(options) == 1 or len(set(options)) < len(options):
-        raise ConfigError(f"give no options or at least two different ones, got {list(options)}")
+    check_options(options)
     sample: Sample[Any] = Sample("ask", "ask", question, Media((str(video),)), options=tuple(options))
     with _open(sample, **looking) as footage:
         strategy = _strategy(strategy, model, reasoner, looking)
@@ -179,6 +178,16 @@ def ask(
         if not evidence and isinstance(seer, Recognizer):
             evidence = seer.recognize(footage, candidates=()).records
     return Answer(reply.text, reply.option, dict(zip(options, reply.option_scores, strict=False)), evidence, reply)
+
+
+def check_options(options: Sequence[str]) -> None:
+    """Refuse options that leave nothing to choose.
+
+    Raises:
+        ConfigError: a single option, the same one twice, or one without text.
+    """
+    if len(options) == 1 or len(set(options)) < len(options) or not all(option.strip() for option in options):
+        raise ConfigError(f"give no options or at least two different ones, got {list(options)}")
 
 
 def events(

@@ -74,6 +74,8 @@ def _order(args: argparse.Namespace) -> Done:
 def _ground(args: argparse.Namespace) -> Done:
     from vidcausal import api
 
+    if args.top < 1:
+        raise ConfigError(f"--top must be 1 or more, got {args.top}")
     spans = api.ground(args.video, args.query, **_reasoning(args))
     rows = [{"start": round(s.start, 3), "end": round(s.end, 3), "score": s.score} for s in spans[: args.top]]
     lines = [f"{r['start']:8.2f} {r['end']:8.2f}  {_number(r['score'])}" for r in rows]

@@ -82,6 +82,7 @@ def run_demo(
         MediaError: the video cannot be used.
         WeightsError: weights are absent and cannot be fetched.
     """
+    api.check_options(options)
     folder = _claimed(Path(out))
     if video is not None:  # before an earlier report is taken away and a model is loaded
         logger.info("%s: %.3f s", video, api.open_video(video).info.duration)
