@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -84,6 +85,14 @@ def _write_gray_video(path: Path, levels: Iterable[int]) -> Path:
 def write_gray_video() -> Callable[[Path, Iterable[int]], Path]:
     """Writes a video of 64 x 48 pixels, ten frames a second, each frame of one gray level."""
     return _write_gray_video
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """SIGINT interrupts, here and in child processes, also where the tests run in the background and it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -312,6 +312,7 @@ def test_a_closed_pipe_is_no_traceback() -> None:
     assert "Exception ignored" not in done.stderr
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_in_a_real_run_says_how_to_continue(questions: Path, tmp_path: Path) -> None:
     row = json.loads(questions.read_text())[0]
     questions.write_text(json.dumps([{**row, "id": str(n)} for n in range(200)]))

@@ -206,6 +206,7 @@ def test_a_limited_run_is_scored_over_what_ran_and_can_be_extended(
     assert (shorter.answered_now, shorter.scores.count, len(shorter.rows)) == (0, 2, 2)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_a_run_that_can_be_resumed(
     tiny: ModuleType, video: Path, tmp_path: Path, number: signal.Signals
