@@ -52,7 +52,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         marker = item.get_closest_marker("weights")
         missing = _missing_weights(marker.args) if marker else []
         if missing:
-            item.add_marker(pytest.mark.skip(reason=f"weights not here: vidcausal models --get {' '.join(missing)}"))
+            item.add_marker(
+                pytest.mark.skip(reason=f"weights not here: vidcausal models --get {' --get '.join(missing)}")
+            )
 
 
 @pytest.fixture(autouse=True)

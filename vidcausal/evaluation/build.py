@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from vidcausal.cache import DiskCache
 from vidcausal.config.instantiate import check, instantiate, locate, parameters
 from vidcausal.config.presets import available, load_preset
-from vidcausal.errors import ConfigError, UnknownNameError
+from vidcausal.errors import ConfigError, MissingWeightsError, UnknownNameError
+from vidcausal.evaluation import catalog
 from vidcausal.protocols import Recognizer, Strategy
 
 if TYPE_CHECKING:
@@ -82,12 +83,21 @@ def build_model(node: Mapping[str, Any], *, device: str, dtype: str, download: b
 
     Raises:
         UnknownNameError: no such dtype.
+        MissingWeightsError: weights are not here; the message gets all that the model misses, not only the first.
     """
     if dtype not in DTYPES:
         raise UnknownNameError("dtype", dtype, DTYPES)
     given = {"device": chosen_device(device), "dtype": dtype, "download": download}
     known = parameters(locate(node.get("_target_", ""), where="model"))
-    return instantiate(node, where="model", **{k: v for k, v in given.items() if k in known and k not in node})
+    try:
+        return instantiate(node, where="model", **{k: v for k, v in given.items() if k in known and k not in node})
+    except MissingWeightsError as error:
+        missing = [row["name"] for row in catalog.weights() if not row["present"]]
+        wanted = [name for name in node.get("_weights_", ()) if name in missing]
+        if len(wanted) < 2:
+            raise
+        options = " ".join(f"--get {name}" for name in wanted)
+        raise MissingWeightsError(f"{error}. All that this model misses: vidcausal models {options}") from error
 
 
 def create_strategy(
