@@ -169,7 +169,7 @@ def _demo(args: argparse.Namespace) -> Done:
 
 
 def _demo_line(answer: Result) -> str:
-    head = f"{answer['task']:7}{answer['video']:16}"
+    head = f"{answer['task']:7}{answer['video']:15} "
     if error := answer.get("error"):
         return f"{head}failed: {error['message']}"
     if answer["task"] == "events":

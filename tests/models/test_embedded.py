@@ -224,7 +224,10 @@ def test_without_a_language_model_prompts_are_refused() -> None:
 
 def test_captions_are_told_from_labels() -> None:
     assert are_captions(["a dog runs", "put down."])
+    assert are_captions(["soup", "a cake"])
     assert not are_captions(["yes", "no"])
+    assert not are_captions(["three times", "soup", "4"])
+    assert not are_captions(["two", "none"])
     assert not are_captions(["Clip 1, Clip 2", "Clip 2, Clip 1"])
     assert not are_captions([])
 

@@ -40,6 +40,14 @@ CAVEAT = (
     "captions, and the 135M language model orders steps little better than chance. Name a better model with --model "
     "or a better reasoner with --reasoner."
 )
+_NOT_SHOWN = frozenset(
+    (
+        *("yes", "no", "true", "false", "none", "never", "once", "twice", "both", "neither", "all", "other"),
+        *("before", "after", "first", "last", "left", "right"),
+        *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    )
+)
+"""Words that are answers and that no picture shows."""
 _TABLE_PROMPT = "A video was watched. What was seen, in order:\n{table}\n\n{prompt}"
 
 
@@ -239,8 +247,8 @@ class EmbeddedModel:
     def score_options(self, prompt: str, options: Sequence[str], frames: FrameBatch | None = None) -> list[OptionScore]:
         """Log-likelihood of the options given the table and the prompt, and how well captions fit the pictures.
 
-        With frames, and when every option reads like a caption (two words or more), an option's log-likelihood per
-        token is ``language + vision_weight * log p``, where ``p`` is the softmax (temperature 0.05) over the options
+        With frames, and when every option names something a picture can show, an option's log-likelihood per token is
+        ``language + vision_weight * log p``, where ``p`` is the softmax (temperature 0.05) over the options
         of two similarities added up: the highest smoothed one to any frame, without what all frames share (a moment),
         and that of the mean frame, without what photographs share (the whole video). Otherwise it is the language
         model's alone; without a language model it is ``log p`` alone, with the words as tokens.
@@ -316,9 +324,10 @@ def with_speech(records: Sequence[EventRecord], lines: Sequence[SpeechLine]) -> 
 
 
 def are_captions(options: Sequence[str]) -> bool:
-    """True when every option has two words of letters or more, and none is a list of clips."""
+    """True when every option names something that a picture can show, and none is a list of clips."""
     return bool(options) and all(
-        len(re.findall(r"[^\W\d_]{2,}", option)) >= 2 and not re.search(r"\bclip\s*\d", option, re.IGNORECASE)
+        not _NOT_SHOWN.issuperset(re.findall(r"[^\W\d_]{2,}", option.lower()))
+        and not re.search(r"\bclip\s*\d", option, re.IGNORECASE)
         for option in options
     )
 
