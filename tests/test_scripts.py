@@ -30,10 +30,10 @@ def questions(tmp_path: Path, write_gray_video: Callable[[Path, Iterable[int]], 
 
 
 def predictions(folder: Path) -> list[dict[str, Any]]:
-    """Rows without what a clock decides."""
+    """Rows without what a clock decides, nor whether frames were decoded or records remembered."""
     rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
     for row in rows:
-        row["decode"].pop("seconds", None)
+        row.pop("decode")
         row.pop("seconds")
         for step in row["steps"]:
             step.pop("seconds")

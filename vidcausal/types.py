@@ -147,6 +147,19 @@ class Recognition:
     steps: tuple[Step, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain dict with every digit, for caches."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Any) -> Recognition | None:
+        """The inverse of :meth:`to_json`; None for None and for a value of another form."""
+        try:
+            records = tuple(EventRecord.from_json(row) for row in stored["records"])
+            return cls(records, tuple(Step(**row) for row in stored["steps"]), tuple(stored["notes"]))
+        except (KeyError, TypeError):
+            return None
+
 
 @dataclass(frozen=True)
 class Reply:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -97,3 +99,15 @@ def test_random_orders_depend_on_the_sample_only_and_are_uniform() -> None:
     assert all(150 < n < 250 for n in counts.values())
     assert order_baseline("random", seed=1).chat(prompts[0], frames(2)) != "I did not look."
     assert order_baseline("random", seed=1).fingerprint != chat.fingerprint
+
+
+def test_a_function_is_told_from_another_by_what_it_does_in_every_process() -> None:
+    code = (
+        "from vidcausal.models.scripted import Scripted\n"
+        "def script(word):\n    return lambda prompt, frames: ' '.join(word for _ in prompt)\n"
+        "print(Scripted(script('a')).fingerprint, Scripted(script('b')).fingerprint)"
+    )
+    runs = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout for _ in range(2)}
+    assert len(runs) == 1
+    one, other = runs.pop().split()
+    assert one != other

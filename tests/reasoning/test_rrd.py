@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from vidcausal.cache import DiskCache
 from vidcausal.errors import ConfigError, ModelError
 from vidcausal.protocols import Recognizer, Strategy
 from vidcausal.reasoning.chat_recognizer import ChatRecognizer
@@ -220,3 +223,31 @@ def test_of_shuffled_records_none_keeps_its_caption(count: int) -> None:
         mixed = _shuffled(records, seed)
         assert sorted(r.caption for r in mixed) == sorted(r.caption for r in records)
         assert all(a.caption != b.caption and a.clip == b.clip for a, b in zip(mixed, records, strict=True))
+
+
+@pytest.mark.parametrize("mode", ["one_shot", "iterative"])
+def test_a_chat_is_asked_once_about_a_video(fakes: SimpleNamespace, tmp_path: Path, mode: str) -> None:
+    class Watches(fakes.Videos):
+        fingerprint = "weights 1"
+
+    def strategy(model: Any) -> RRD:
+        return RRD(model, fakes.Texts("Correct order: 2, 1, 3"), recognition=mode, cache=DiskCache(tmp_path))
+
+    first, again, other = (Watches("Clip 1: a\nClip 2: b\nClip 3: c") for _ in range(3))
+    answered = strategy(first).answer(fakes.sample("order", goal="tea"), fakes.footage())
+    remembered = strategy(again).answer(fakes.sample("order", goal="tea"), fakes.footage())
+    assert remembered.records == answered.records
+    assert [step.reply for step in remembered.steps] == [step.reply for step in answered.steps]
+    assert first.asked
+    assert again.asked == []
+    other.fingerprint = "weights 2"
+    strategy(other).answer(fakes.sample("order", goal="tea"), fakes.footage())
+    assert len(other.asked) == len(first.asked)
+
+
+def test_a_chat_without_a_fingerprint_is_asked_again(fakes: SimpleNamespace, tmp_path: Path) -> None:
+    model = fakes.Videos("Clip 1: a\nClip 2: b\nClip 3: c")
+    strategy = RRD(model, fakes.Texts("Correct order: 2, 1, 3"), cache=DiskCache(tmp_path))
+    for asked in (1, 2):
+        strategy.answer(fakes.sample("order", goal="tea"), fakes.footage())
+        assert len(model.asked) == asked

@@ -141,8 +141,10 @@ def create_strategy(
 def build_strategy(
     node: Mapping[str, Any], *, model: Any, reasoner: Any = None, cache: DiskCache | None = None
 ) -> Strategy:
-    """The strategy of a node; a recognizer with a fingerprint is wrapped so that it remembers."""
+    """The strategy of a node; what its model recognizes is kept in ``cache``."""
     given: dict[str, Any] = {"model": remembering(model, cache)}
+    if "cache" in parameters(locate(node.get("_target_", ""), where="strategy")):
+        given["cache"] = cache
     if reasoner is not None:
         given["reasoner"] = reasoner
     check(node, where="strategy", given=tuple(given))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 from vidcausal.cache import DiskCache, digest
 from vidcausal.protocols import Recognizer
-from vidcausal.types import EventRecord, Recognition, Step
+from vidcausal.types import Recognition
 from vidcausal.video.footage import Footage
 
 _ABILITIES = ("chat", "score_options", "ground", "events", "attention")
@@ -48,10 +47,10 @@ class CachedRecognizer:
     def recognize(self, footage: Footage, *, goal: str = "", candidates: Sequence[str] = ()) -> Recognition:
         """The remembered records, else the wrapped recognizer's."""
         key = digest("records 1", footage.key, self.fingerprint, goal, *candidates)
-        if (known := _from_json(self.cache.get_json("records", key))) is not None:
+        if (known := Recognition.from_json(self.cache.get_json("records", key))) is not None:
             return known
         recognition = self.recognizer.recognize(footage, goal=goal, candidates=candidates)
-        self.cache.put_json("records", key, dataclasses.asdict(recognition))
+        self.cache.put_json("records", key, recognition.to_json())
         return recognition
 
 
@@ -62,14 +61,3 @@ def _passed_on(name: str) -> Any:
     method.__name__ = name
     method.__doc__ = f"The wrapped recognizer's ``{name}``."
     return method
-
-
-def _from_json(stored: Any) -> Recognition | None:
-    """A stored recognition; None for an absent entry and for one of another form."""
-    if not isinstance(stored, dict):
-        return None
-    try:
-        records = tuple(EventRecord.from_json(row) for row in stored["records"])
-        return Recognition(records, tuple(Step(**row) for row in stored["steps"]), tuple(stored["notes"]))
-    except (KeyError, TypeError):
-        return None

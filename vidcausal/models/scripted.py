@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
+from types import CodeType
 from typing import Literal, get_args
 
 from vidcausal.cache import digest
@@ -55,12 +56,12 @@ class Scripted:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the script; of its name only where the script is a function."""
+        """Hash of the script; of a function, of its code and of the values it closes over."""
         script = self._replies
         if isinstance(script, Mapping):
             parts = [f"{pattern}\0{reply}" for pattern, reply in script.items()]
         else:
-            parts = [] if callable(script) else list(script)
+            parts = _code_of(script) if callable(script) else list(script)
         return digest("scripted", self._name, str(self._seed), *parts)
 
     def chat(self, prompt: str, frames: FrameBatch | None = None, *, max_new_tokens: int = 512) -> str:
@@ -167,3 +168,20 @@ def order_baseline(
 def scripted(replies: Sequence[str] | Mapping[str, str], *, name: str = "scripted", seed: int = 0) -> Scripted:
     """A :class:`Scripted` from a configuration: a list of replies in turn, or patterns with their replies."""
     return Scripted(dict(replies) if isinstance(replies, Mapping) else list(replies), name=name, seed=seed)
+
+
+def _code_of(script: Callable[..., str]) -> list[str]:
+    """What tells two functions apart; an object that is callable stands for itself alone."""
+    code = getattr(script, "__code__", None)
+    if code is None:
+        return [repr(script)]
+    cells = [repr(cell.cell_contents) for cell in getattr(script, "__closure__", None) or ()]
+    return [*_parts_of(code), *cells]
+
+
+def _parts_of(code: CodeType) -> list[str]:
+    """Instructions, names and constants, also of functions inside: the same in every process."""
+    parts = [code.co_code.hex(), *code.co_names]
+    for constant in code.co_consts:
+        parts += _parts_of(constant) if isinstance(constant, CodeType) else [repr(constant)]
+    return parts

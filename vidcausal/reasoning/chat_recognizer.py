@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from vidcausal.cache import digest
+from vidcausal.cache import DiskCache, digest
 from vidcausal.errors import ConfigError, ModelError, NoClipsError
 from vidcausal.parsing import first_number, parse_clip_lines, parse_events
 from vidcausal.protocols import VideoChat
@@ -46,10 +46,17 @@ class ChatRecognizer:
         official_compat: keep the published procedure where ours differs: no use of known clip times, no limit of
             20 clips, a count without digits stops (ModelError).
         max_new_tokens: limit of every reply.
+        cache: keep what a model with a fingerprint said about a video; looking again costs nothing, then.
     """
 
     def __init__(
-        self, model: VideoChat, mode: Mode = "one_shot", *, official_compat: bool = False, max_new_tokens: int = 512
+        self,
+        model: VideoChat,
+        mode: Mode = "one_shot",
+        *,
+        official_compat: bool = False,
+        max_new_tokens: int = 512,
+        cache: DiskCache | None = None,
     ) -> None:
         if mode not in MODES:
             raise ConfigError(f"recognition must be one of {', '.join(MODES)}, got {mode!r}")
@@ -57,6 +64,7 @@ class ChatRecognizer:
         self._mode = mode
         self._official = official_compat
         self._max_new_tokens = max_new_tokens
+        self._cache = cache if isinstance(getattr(model, "fingerprint", None), str) else None
 
     @property
     def name(self) -> str:
@@ -65,9 +73,10 @@ class ChatRecognizer:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the model, the mode and the prompts."""
+        """Hash of the model, the settings and the prompts."""
         model = str(getattr(self._model, "fingerprint", self._model.name))
-        return digest("chat-recognizer", model, self._mode, str(self._official), *map(load, _PROMPTS))
+        settings = (self._mode, str(self._official), str(self._max_new_tokens))
+        return digest("chat-recognizer", model, *settings, *map(load, _PROMPTS))
 
     def recognize(
         self,
@@ -88,6 +97,16 @@ class ChatRecognizer:
         Raises:
             ModelError: under ``official_compat``, no number in the reply to the counting prompt.
         """
+        if self._cache is None:
+            return self._look(footage, numbered)
+        key = digest("chat records 1", footage.key, self.fingerprint, str(numbered))
+        if (known := Recognition.from_json(self._cache.get_json("records", key))) is not None:
+            return known
+        found = self._look(footage, numbered)
+        self._cache.put_json("records", key, found.to_json())
+        return found
+
+    def _look(self, footage: Footage, numbered: bool | None) -> Recognition:
         transcript = Transcript(self._max_new_tokens)
         clips = known_clips(footage, transcript)
         if not clips and not numbered:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
-from vidcausal.cache import seed_of
+from vidcausal.cache import DiskCache, seed_of
 from vidcausal.errors import ConfigError
 from vidcausal.parsing import parse_choice, parse_spans
 from vidcausal.protocols import Grounder, Recognizer, Scoring, TextChat, VideoChat
@@ -63,6 +63,7 @@ class RRD:
             annotation's own captions; ``"blank"``, no captions; ``"shuffled"``, captions exchanged between clips.
         official_compat: the published procedure where ours differs (raw replies handed on, labels "Clip Clip k:").
         max_new_tokens: limit of every reply.
+        cache: keep what a model that is asked in words said about a video (a Recognizer keeps its own records).
 
     Raises:
         ConfigError: models that cannot do this, or an unknown choice.
@@ -80,11 +81,14 @@ class RRD:
         records: RecordSource = "recognized",
         official_compat: bool = False,
         max_new_tokens: int = 512,
+        cache: DiskCache | None = None,
     ) -> None:
         _check("records", records, RECORD_SOURCES)
         _check("ordering", ordering, METHODS)
         self._grounder = model if isinstance(model, Grounder) else None
-        self._recognizer = _recognizer(model, recognition, official_compat, max_new_tokens)
+        self._recognizer = _recognizer(
+            model, recognition, official_compat=official_compat, max_new_tokens=max_new_tokens, cache=cache
+        )
         self._reasoner = _reasoner(model, reasoner, reason_with_video)
         self._scorer = self._reasoner if score and isinstance(self._reasoner, Scoring) else None
         self._with_video = reason_with_video
@@ -194,11 +198,11 @@ def _check(what: str, value: str, allowed: Sequence[str]) -> None:
         raise ConfigError(f"{what} must be one of {', '.join(allowed)}, got {value!r}")
 
 
-def _recognizer(model: Recognizer | VideoChat, mode: Mode, official_compat: bool, max_new_tokens: int) -> Recognizer:
+def _recognizer(model: Recognizer | VideoChat, mode: Mode, **settings: Any) -> Recognizer:
     if isinstance(model, Recognizer):
         return model
     if takes_frames(model):
-        return ChatRecognizer(model, mode, official_compat=official_compat, max_new_tokens=max_new_tokens)
+        return ChatRecognizer(model, mode, **settings)
     raise ConfigError(
         f"strategy rrd needs a model that recognizes or that can be shown frames; {name_of(model)} can do neither"
     )
