@@ -86,3 +86,12 @@ def test_events_cover_the_video_without_gap(gaps: list[float], seed: int, min_se
     assert spans[0].start == pts[0]
     assert spans[-1].end == pts[-1] + 1.0
     assert all(a.end == b.start for a, b in zip(spans[:-1], spans[1:], strict=True))
+
+
+def test_an_event_begins_at_a_known_cut_between_frames() -> None:
+    vectors = np.tile([[1.0, 0.0]], (8, 1))
+    spans = Segmenter().segment(vectors, np.arange(8) * 0.5, 4.0, cuts=[1.7, 0.0, 9.0])
+    assert [(span.start, span.end) for span in spans] == [(0.0, 1.7), (1.7, 4.0)]
+    assert len(Segmenter().segment(vectors, np.arange(8) * 0.5, 4.0)) == 1
+    two = Segmenter().segment(vectors[:2], [0.0, 0.5], 1.0, cuts=[0.3])
+    assert [(span.start, span.end) for span in two] == [(0.0, 0.3), (0.3, 1.0)]

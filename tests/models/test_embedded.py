@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,31 @@ def test_scores_order_the_spans_and_none_is_below_the_average(seed: int) -> None
     assert len(scores) == len(spans) > 1
     assert scores == sorted(scores, reverse=True)
     assert min(scores) > 0
+
+
+def test_events_begin_at_the_cuts_of_a_shot_finder() -> None:
+    class Finder:
+        fingerprint = "finder"
+
+        def boundaries(self, frames: Iterable[FrameBatch]) -> list[float]:
+            return [float(next(iter(frames)).pts_seconds[4]) - 0.2]
+
+    footage = Footage.from_frames(shots(["red"]), duration=3.0)
+    plain, with_shots = model(), replace(model(), shots=Finder())
+    assert [(r.start, r.end) for r in plain.recognize(footage).records] == [(0.0, 3.0)]
+    assert [(r.start, r.end) for r in with_shots.recognize(footage).records] == [(0.0, 1.8), (1.8, 3.0)]
+    assert plain.fingerprint != with_shots.fingerprint
+
+
+@pytest.mark.weights("clip-vit-b16-image-int8", "all-minilm-l6-v2", "text-bridge", "transnetv2")
+def test_the_cut_of_the_city_clip_is_found_to_the_frame() -> None:
+    from vidcausal.demo import asset
+    from vidcausal.types import Media
+    from vidcausal.video.sampling import Fps
+
+    with Footage.open(Media((str(asset("city.mp4")),)), Fps(2), size=224) as footage:
+        records = embedded(language=None, cache=False, shots="transnetv2").recognize(footage).records
+    assert any(abs(record.start - 4.64) < 1e-3 for record in records)
 
 
 def test_numbered_clips_get_different_words_and_events_need_not() -> None:

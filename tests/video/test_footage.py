@@ -229,3 +229,14 @@ def test_frames_in_memory():
     assert len(keys) == 3
     with Footage.from_frames(frames, clips=clips, speech=[SpeechLine(0, 1, "hi")]) as again:
         assert again.key == footage.key
+
+
+def test_every_frame_comes_once_in_pieces_on_the_one_timeline(files, monkeypatch):
+    monkeypatch.setattr("vidcausal.video._files.PIECE_SECONDS", 0.7)
+    paths = [files["a"], files["b"]]
+    with Footage.open(Media(tuple(paths)), Uniform(2)) as footage:
+        pieces = list(footage.every_frame((27, 48)))
+        infos = [decode.open_video(path).info for path in paths]
+    assert {tuple(piece.data.shape[1:]) for piece in pieces} == {(3, 27, 48)}
+    expected = np.concatenate([infos[0].pts_seconds, infos[1].pts_seconds + infos[0].duration])
+    np.testing.assert_allclose(torch.cat([piece.pts_seconds for piece in pieces]).numpy(), expected, atol=1e-6)

@@ -10,14 +10,14 @@ Letters: t frames, d vector length.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcausal.types import Span
+from vidcausal.types import TIME_SLACK, Span
 
 Floats = NDArray[np.float64]
 
@@ -46,28 +46,38 @@ class Segmenter:
             f"segmenter 1: {self.min_seconds} {self.strictness} {self.max_events} {self.cut_distance} {self.cut_ratio}"
         )
 
-    def segment(self, vectors: NDArray[Any], pts: Sequence[float] | NDArray[Any], end: float) -> list[Span]:
+    def segment(
+        self,
+        vectors: NDArray[Any],
+        pts: Sequence[float] | NDArray[Any],
+        end: float,
+        cuts: Sequence[float] = (),
+    ) -> list[Span]:
         """Events in time order that cover the video without a gap.
 
         Args:
             vectors: unit vectors ``[t, d]``.
             pts: time of each frame in seconds ``[t]``, ascending.
             end: where the last event ends, in seconds.
+            cuts: times of hard cuts that are known, in seconds; an event begins at each, between the frames.
         """
         times = np.asarray(pts, dtype=np.float64)
         if len(times) == 0:
             return []
         points = np.asarray(vectors, dtype=np.float64)
-        starts = self._starts(points, times)
-        edges = [float(times[i]) for i in starts] + [max(float(end), float(times[-1]))]
+        known = {
+            int(i): cut for cut in sorted(cuts) if 0 < (i := np.searchsorted(times, cut - TIME_SLACK)) < len(times)
+        }
+        starts = self._starts(points, times, known)
+        edges = [known.get(i, float(times[i])) for i in starts] + [max(float(end), float(times[-1]))]
         return [Span(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
-    def _starts(self, points: Floats, times: Floats) -> list[int]:
-        """Index of the first frame of every event."""
+    def _starts(self, points: Floats, times: Floats, known: Collection[int]) -> list[int]:
+        """Index of the first frame of every event; one begins at each ``known`` frame."""
         if len(points) < 3:
-            return [0]
+            return [0, *sorted(known)]
         steps = np.square(np.diff(points, axis=0)).sum(1)
-        cuts = hard_cuts(steps, self.cut_distance, self.cut_ratio)
+        cuts = sorted({*hard_cuts(steps, self.cut_distance, self.cut_ratio), *known})
         price = self.strictness * _noise(steps) * np.log(len(points))
         starts = _pieces(points, times, cuts, price, self.min_seconds)
         while len(starts) > max(self.max_events, len(cuts) + 1) and price > 0:

@@ -13,7 +13,7 @@ the figures.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -29,6 +29,8 @@ from vidcausal.models.grounding import curve_spans, smooth
 from vidcausal.models.matching import TEMPERATURE, Match, best_each, even_out, one_to_one, softmax
 from vidcausal.models.minilm import TextEncoder, TextTower
 from vidcausal.models.phrases import phrase_bank
+from vidcausal.models.shots import FRAME_SIZE as SHOT_SIZE
+from vidcausal.models.shots import shot_detector
 from vidcausal.types import EventRecord, OptionScore, Recognition, Span, SpeechLine, record_table
 from vidcausal.video.footage import Footage
 from vidcausal.video.frames import FrameBatch
@@ -64,6 +66,15 @@ class ScoringChat(Protocol):
     ) -> list[OptionScore]: ...
 
 
+class ShotFinder(Protocol):
+    """Finds the cuts of a video from all of its frames (:class:`vidcausal.models.shots.ShotDetector`)."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def boundaries(self, frames: FrameBatch | Iterable[FrameBatch]) -> list[float]: ...
+
+
 @dataclass(frozen=True)
 class Matching:
     """How words are chosen.
@@ -95,7 +106,8 @@ class EmbeddedModel:
     """Recognizes, grounds, chats and scores with a picture tower, a text tower, a bridge and a language model.
 
     ``language`` builds the language model the first time that a prompt needs one; None leaves recognition and
-    grounding only. ``cache`` keeps vectors of texts. It satisfies Recognizer, Grounder, VideoChat and Scoring.
+    grounding only. ``shots`` finds cuts to the frame, at which events begin; without it they are seen in the sampled
+    frames only. ``cache`` keeps vectors of texts. It satisfies Recognizer, Grounder, VideoChat and Scoring.
     """
 
     images: ImageEncoder
@@ -103,6 +115,7 @@ class EmbeddedModel:
     bridge: Bridge
     language: Callable[[], ScoringChat] | None = None
     segmenter: Segmenter = field(default_factory=Segmenter)
+    shots: ShotFinder | None = None
     matching: Matching = field(default_factory=Matching)
     bank: Sequence[str] = field(default_factory=phrase_bank)
     cache: DiskCache | None = None
@@ -125,7 +138,8 @@ class EmbeddedModel:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the weights and of the settings that records depend on."""
-        parts = (self.images.fingerprint, self.texts.fingerprint, self.bridge.fingerprint, self.segmenter.key)
+        towers = (self.images.fingerprint, self.texts.fingerprint, self.bridge.fingerprint)
+        parts = (*towers, self.segmenter.key, "" if self.shots is None else self.shots.fingerprint)
         return digest("embedded 1", *parts, repr(self.matching), *self.bank)
 
     # ---- recognition -------------------------------------------------------------------------------------------
@@ -143,7 +157,7 @@ class EmbeddedModel:
             spans = [clip.span for clip in footage.clips]
             numbers: list[int | None] = [clip.number for clip in footage.clips]
         else:
-            spans = self._events(view)
+            spans = self._events(view, self._cuts(footage))
             numbers = [None] * len(spans)
         return Recognition(with_speech(self._records(view, spans, numbers, goal, candidates), footage.speech))
 
@@ -151,8 +165,11 @@ class EmbeddedModel:
         vectors = self.images.embed(frames) if len(frames) else np.zeros((0, len(self.bridge.image_mean)), np.float32)
         return _View(vectors, frames.pts_seconds.numpy(), end)
 
-    def _events(self, view: _View) -> list[Span]:
-        return self.segmenter.segment(view.vectors, view.pts, view.end)
+    def _cuts(self, footage: Footage) -> list[float]:
+        return [] if self.shots is None else self.shots.boundaries(footage.every_frame(SHOT_SIZE))
+
+    def _events(self, view: _View, cuts: Sequence[float] = ()) -> list[Span]:
+        return self.segmenter.segment(view.vectors, view.pts, view.end, cuts)
 
     def _records(
         self, view: _View, spans: Sequence[Span], numbers: Sequence[int | None], goal: str, candidates: Sequence[str]
@@ -341,6 +358,7 @@ def embedded(
     threads: int | None = None,
     two_views: bool = True,
     cache: bool = True,
+    shots: str | None = None,
     min_event_seconds: float = 1.0,
     max_events: int = 60,
     goal_phrases: int = 120,
@@ -357,6 +375,8 @@ def embedded(
         threads: threads of the picture tower; None for all cores.
         two_views: look at every frame twice, its middle square and the whole (see :class:`ImageTower`).
         cache: keep picture vectors on disk.
+        shots: weights of a shot detector (``transnetv2``), which looks at every frame; None finds cuts in the sampled
+            frames, which costs nothing.
         min_event_seconds: shortest event.
         max_events: most events of a video.
         goal_phrases: see :class:`Matching`.
@@ -380,6 +400,7 @@ def embedded(
         bridge=load_bridge(),
         language=None if language is None else build_language,
         segmenter=Segmenter(min_seconds=min_event_seconds, max_events=max_events),
+        shots=None if shots is None else shot_detector(shots, device=device, download=download),
         matching=Matching(goal_phrases=goal_phrases, one_to_one=one_to_one, vision_weight=vision_weight),
         cache=store,
     )

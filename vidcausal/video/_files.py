@@ -6,7 +6,7 @@ import bisect
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ import torch
 
 from vidcausal.cache import DiskCache, digest
 from vidcausal.errors import ConfigError, DecodeError, NoClipsError
-from vidcausal.types import Media, Span, SpeechLine
+from vidcausal.types import TIME_SLACK, Media, Span, SpeechLine
 from vidcausal.video.frames import FrameBatch
 from vidcausal.video.sampling import frames_in, nearest
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from vidcausal.video.probe import VideoInfo
     from vidcausal.video.sampling import SamplingPolicy
 
+PIECE_SECONDS = 300.0
+"""Frames for detectors are decoded in pieces of this length, so that an hour of them is never held at once."""
 MIN_CLIP_FRAMES = 3
 """Every numbered clip gets at least this many frames (fewer only where the clip has fewer)."""
 
@@ -203,6 +205,14 @@ class Files:
         frames = batches[0] if len(batches) == 1 else _join(batches)
         self._report.update(self._describe(frames, time.perf_counter() - started))
         return dataclasses.replace(frames, key=self.key)
+
+    def every_frame(self, size: tuple[int, int]) -> Iterator[FrameBatch]:
+        from vidcausal.video.sampling import KeepAll
+
+        for video, info, start in zip(self._videos, self._infos, self._starts, strict=True):
+            for at in np.arange(0.0, info.duration, PIECE_SECONDS):
+                piece = Span(float(at), min(float(at) + PIECE_SECONDS, info.duration + TIME_SLACK))
+                yield _moved(video.sample(KeepAll(info.num_frames), size=size, span=piece), start)
 
     def _common_size(self) -> tuple[int, int] | None:
         """The size several files of different shapes are fitted into; None where the reader's own rule is enough."""

@@ -7,7 +7,7 @@ frames, title cards and speech are worked out when they are first asked for, eac
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,6 +153,13 @@ class Footage:
         at = float(shown[-1]) if len(shown) else seconds
         return Span(at, at + 2e-3)
 
+    def every_frame(self, size: tuple[int, int]) -> Iterator[FrameBatch]:
+        """All frames at ``(height, width)``, decoded piece by piece, for detectors that need every one of them.
+
+        Footage in memory gives the frames it has, at their own size.
+        """
+        return self._source.every_frame(size)
+
     def decode_report(self) -> dict[str, Any]:
         """How the frames were had: backend, cpu_fallback, damaged, bad_packets, missing, num_frames, seconds.
 
@@ -221,6 +228,9 @@ class _InMemory:
         pixels = self.frames.key or hashlib.sha256(self.frames.data.cpu().contiguous().numpy().tobytes()).hexdigest()
         times = hashlib.sha256(self.frames.pts_seconds.numpy().tobytes()).hexdigest()
         return digest("frames", pixels, times, repr(self.clips), repr(self.speech), f"{self.duration:.6f}")
+
+    def every_frame(self, size: tuple[int, int]) -> Iterator[FrameBatch]:
+        yield self.frames
 
     def report(self) -> dict[str, Any]:
         return {}
