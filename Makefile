@@ -37,8 +37,8 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-weights: $(VENV)/.installed ## Fetch the small default weights (260 MB, once), so that no test is skipped for want of them
-	$(BIN)/vidcausal models --get embedded
+weights: $(VENV)/.installed ## Fetch the small default weights (360 MB, once), so that no test is skipped for want of them
+	$(BIN)/vidcausal models --get embedded-shots --get whisper-tiny-en
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
