@@ -1,0 +1,1 @@
+"""Training of a VideoLM: data, objectives, loop, exact resume."""
