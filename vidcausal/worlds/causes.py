@@ -9,12 +9,12 @@ effect; AC3: no proper subset of ``X`` does the same.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from vidcausal.worlds.scm import SCM, Value, Values, Variable, happened
 
 MOST_WITNESSES = 16
-"""Variables that may be held fixed at most; 2 to this power sets are tried."""
+"""Variables that may be held fixed at most; up to 2 to this power sets are tried."""
 
 
 def alternatives(variable: Variable, actual: Value) -> tuple[Value, ...]:
@@ -53,12 +53,13 @@ def actual_causes(
         raise ValueError(f"{effect!r} is {actual[effect]!r}, so there is nothing to explain")
     ancestors = model.ancestors(effect)
     pool = [name for name in model.variables if name in (ancestors if candidates is None else set(candidates))]
+    above = {name: model.ancestors(name) for name in model.variables if name in ancestors}
     found: list[tuple[str, ...]] = []
     for size in range(1, largest + 1):
         for chosen in itertools.combinations(pool, size):
             if any(set(smaller) <= set(chosen) for smaller in found):
                 continue  # AC3
-            if _undoes(model, noise, actual, chosen, effect, holds, ancestors):
+            if _undoes(model, noise, actual, chosen, effect, holds, above):
                 found.append(chosen)
     return found
 
@@ -70,19 +71,36 @@ def _undoes(
     chosen: Sequence[str],
     effect: str,
     holds: Callable[[Value], bool],
-    ancestors: set[str],
+    above: Mapping[str, set[str]],
 ) -> bool:
     """AC2: some other value of ``chosen``, with some others held at what they were, undoes the effect."""
     # Only variables between the cause and the effect can matter when they are held at what they were.
-    between = [name for name in model.variables if name in ancestors and model.ancestors(name) & set(chosen)]
-    between = [name for name in between if name not in chosen]
-    if len(between) > MOST_WITNESSES:
-        raise ValueError(f"{len(between)} variables lie between {chosen} and {effect!r}, at most {MOST_WITNESSES}")
+    below = {name for name in above if above[name] & set(chosen)} - set(chosen)
+    if len(below) > MOST_WITNESSES:
+        raise ValueError(f"{len(below)} variables lie between {chosen} and {effect!r}, at most {MOST_WITNESSES}")
+    path = [variable for name, variable in model.variables.items() if name in below or name == effect]
     others = [alternatives(model.variables[name], actual[name]) for name in chosen]
-    for instead in itertools.product(*others):
-        do = dict(zip(chosen, instead, strict=True))
-        for size in range(len(between) + 1):
-            for held in itertools.combinations(between, size):
-                if not holds(model.run(noise, do | {name: actual[name] for name in held})[effect]):
-                    return True
-    return False
+    return any(
+        _reached({**actual, **dict(zip(chosen, instead, strict=True))}, path, noise, actual, holds)
+        for instead in itertools.product(*others)
+    )
+
+
+def _reached(
+    values: dict[str, Value],
+    path: Sequence[Variable],
+    noise: Values,
+    actual: Values,
+    holds: Callable[[Value], bool],
+) -> bool:
+    """Whether the last of ``path`` can come out otherwise when any of the others may be held at what they were.
+
+    Only a variable that would change has to be tried both ways: holding one that stays as it was does nothing.
+    """
+    variable = path[0]
+    name, value = variable.name, variable.mechanism(values, noise[variable.name])
+    if len(path) == 1:
+        return not holds(value)
+    if _reached({**values, name: value}, path[1:], noise, actual, holds):
+        return True
+    return value != actual[name] and _reached({**values, name: actual[name]}, path[1:], noise, actual, holds)

@@ -73,8 +73,11 @@ class SCM:
                 raise ValueError(f"two variables are called {variable.name!r}")
             if late := [parent for parent in variable.parents if parent not in self.variables]:
                 raise ValueError(f"{variable.name!r} needs {late} before it; list parents first")
-            if abs(sum(p for _, p in variable.noise) - 1) > 1e-9:
-                raise ValueError(f"the noise of {variable.name!r} has probabilities {variable.noise}, sum them to 1")
+            chances = [p for _, p in variable.noise]
+            if abs(sum(chances) - 1) > 1e-9 or min(chances) < 0:
+                raise ValueError(
+                    f"the noise of {variable.name!r} has probabilities {chances}; make them 0 or more with the sum 1"
+                )
             self.variables[variable.name] = variable
 
     def sample_noise(self, rng: random.Random) -> dict[str, Value]:
