@@ -76,16 +76,20 @@ def write_frames(
     path: str | Path,
     fps: float,
     *,
+    sound: tuple[NDArray[np.float32], int] | None = None,
     quality: int = 20,
+    threads: int = 0,
     deadline: float | None = None,
 ) -> Path:
-    """Write frames ``[t, 3, h, w]`` (uint8 RGB) as an H.264 mp4.
+    """Write frames ``[t, 3, h, w]`` (uint8 RGB) as an H.264 mp4, with AAC sound where there is some.
 
     Args:
         frames: the pixels; an odd height or width gets one more black row or column, as 4:2:0 needs.
         path: the file to write.
         fps: frames a second.
+        sound: amplitudes in [-1, 1], float32 ``[n]``, and samples a second.
         quality: x264's constant rate factor, 0 (lossless) to 51; 20 is hard to tell from the original.
+        threads: of the encoder; 0 takes all cores. The same number gives the same bytes on every machine.
         deadline: seconds for the encoder; None allows 30 s and half a second a frame.
 
     Raises:
@@ -105,9 +109,16 @@ def write_frames(
         source = ffmpeg.library().input(
             ffmpeg.file_url(raw), format="rawvideo", pixel_format="rgb24", video_size=(width, height), framerate=fps
         )
-        picture_node = source.video.filter("pad", "ceil(iw/2)*2", "ceil(ih/2)*2")
-        _encode([picture_node], target, deadline or 30.0 + 0.5 * len(pixels), str(target), crf=quality)
+        nodes = [source.video.filter("pad", "ceil(iw/2)*2", "ceil(ih/2)*2")]
+        if sound is not None:
+            nodes.append(_raw_sound(folder / "sound.f32", *sound))
+        _encode(nodes, target, deadline or 30.0 + 0.5 * len(pixels), str(target), crf=quality, **_threads(threads))
     return target
+
+
+def _raw_sound(path: Path, samples: NDArray[np.float32], rate: int) -> Any:
+    path.write_bytes(np.asarray(samples, dtype="<f4").tobytes())
+    return ffmpeg.library().input(ffmpeg.file_url(path), format="f32le", ar=rate, ac=1).audio
 
 
 def cut(source: str | Path | VideoInfo, span: Span, path: str | Path, *, quality: int = 20) -> Path:
@@ -149,11 +160,12 @@ def join_clips(
     card_seconds: float = CARD_SECONDS,
     sound: bool = True,
     quality: int = 22,
+    threads: int = 0,
 ) -> tuple[Span, ...]:
     """Join pieces of videos, each behind a "Clip k" card: the form of a VCRBench video.
 
     Every piece is fitted into ``size`` (black bars where the aspect differs) at ``fps``; pieces without sound
-    are silent.
+    are silent. ``threads`` are those of the encoder, as in :func:`write_frames`.
 
     Returns:
         The span of each piece in the new file, cards left out.
@@ -186,7 +198,7 @@ def join_clips(
         joined = ffmpeg.library().concat(*nodes, v=1, a=int(with_sound)).node
         streams = [joined[0], joined[1]] if with_sound else [joined[0]]
         longest = sum(span.end for span in spans)
-        _encode(streams, target, 60.0 + 4.0 * longest, str(target), crf=quality, r=fps)
+        _encode(streams, target, 60.0 + 4.0 * longest, str(target), crf=quality, r=fps, **_threads(threads))
     return tuple(found)
 
 
@@ -287,6 +299,10 @@ def _encode(streams: list[Any], target: Path, deadline: float, source: str, **op
         os.replace(temporary, target)
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def _threads(count: int) -> dict[str, int]:
+    return {"threads": count} if count else {}
 
 
 def _probed(source: str | Path | VideoInfo) -> VideoInfo:
