@@ -102,7 +102,9 @@ class Media:
     """What a sample is about: one video file, or several numbered clips.
 
     ``videos`` holds one path, or one path a clip. ``clip_spans`` (seconds) cut a single file into numbered clips;
-    empty with a single file means: whole video, or title cards to be detected when the task is ``order``.
+    empty with a single file means: whole video, or title cards to be detected when the task is ``order``. With one span
+    for each of several files (the same file may be named again) only that stretch of each is shown, one after the
+    other, so that no time tells where it comes from.
     """
 
     videos: tuple[str, ...]

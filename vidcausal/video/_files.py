@@ -65,10 +65,10 @@ class Files:
 
         if not media.videos:
             raise ConfigError("no video was given; name one file, or one file for each clip")
-        if media.clip_spans and len(media.videos) > 1:
+        if media.clip_spans and len(media.videos) not in (1, len(media.clip_spans)):
             raise ConfigError(
-                f"{len(media.clip_spans)} clip spans were given with {len(media.videos)} files; "
-                "spans cut a single file, several files are clips already"
+                f"{len(media.clip_spans)} clip spans were given with {len(media.videos)} files; spans cut a single "
+                "file, or there is one for each file, of which only that stretch is shown"
             )
         self.media = media
         self._policy = policy
@@ -77,10 +77,12 @@ class Files:
         self._limits = limits if limits is not None else MediaLimits()
         self._transcribe = transcribe
         self._finds_cards = numbered_clips and len(media.videos) == 1 and not media.clip_spans
-        self._videos: tuple[Video, ...] = tuple(
-            open_video(path, device=device, backend=backend, media_root=media_root, limits=self._limits)
-            for path in media.videos
-        )
+        opened = {
+            path: open_video(path, device=device, backend=backend, media_root=media_root, limits=self._limits)
+            for path in dict.fromkeys(media.videos)
+        }
+        self._videos: tuple[Video, ...] = tuple(opened[path] for path in media.videos)
+        self._cuts: tuple[Span, ...] = media.clip_spans if len(media.videos) > 1 else ()
         self._report: dict[str, Any] = {}
         self.cache: DiskCache | None = DiskCache()
 
@@ -91,7 +93,16 @@ class Files:
 
     @cached_property
     def _infos(self) -> tuple[VideoInfo, ...]:
-        return tuple(video.info for video in self._videos)
+        """Of each file; where files are cut, of what is shown of them, times counted from the cut."""
+        whole = [video.info for video in self._videos]
+        if not self._cuts:
+            return tuple(whole)
+        return tuple(_cut(info, span, n) for n, (info, span) in enumerate(zip(whole, self._cuts, strict=True), 1))
+
+    @cached_property
+    def _offsets(self) -> tuple[float, ...]:
+        """Where in each file its part of the timeline begins."""
+        return tuple(span.start for span in self._cuts) or (0.0,) * len(self._videos)
 
     @cached_property
     def _starts(self) -> tuple[float, ...]:
@@ -198,10 +209,11 @@ class Files:
         batches: list[FrameBatch] = []
         for n, video in enumerate(self._videos):
             low, high = (bisect.bisect_left(plan, int(counts[k])) for k in (n, n + 1))
-            local = [float(self._infos[n].pts_seconds[i - counts[n]]) for i in plan[low:high]]
+            offset = self._offsets[n]
+            local = [float(self._infos[n].pts_seconds[i - counts[n]]) + offset for i in plan[low:high]]
             if local:
                 batch = video.read(local, size=self._size) if size is None else _read_fitted(video, local, size)
-                batches.append(_moved(batch, self._starts[n]))
+                batches.append(_moved(batch, self._starts[n] - offset, self._starts[n]))
         frames = batches[0] if len(batches) == 1 else _join(batches)
         self._report.update(self._describe(frames, time.perf_counter() - started))
         return dataclasses.replace(frames, key=self.key)
@@ -209,10 +221,11 @@ class Files:
     def every_frame(self, size: tuple[int, int]) -> Iterator[FrameBatch]:
         from vidcausal.video.sampling import KeepAll
 
-        for video, info, start in zip(self._videos, self._infos, self._starts, strict=True):
+        for video, info, start, offset in zip(self._videos, self._infos, self._starts, self._offsets, strict=True):
             for at in np.arange(0.0, info.duration, PIECE_SECONDS):
-                piece = Span(float(at), min(float(at) + PIECE_SECONDS, info.duration + TIME_SLACK))
-                yield _moved(video.sample(KeepAll(info.num_frames), size=size, span=piece), start)
+                end = min(float(at) + PIECE_SECONDS, info.duration + (0.0 if self._cuts else TIME_SLACK))
+                piece = Span(float(at) + offset, end + offset)
+                yield _moved(video.sample(KeepAll(info.num_frames), size=size, span=piece), start - offset)
 
     def _common_size(self) -> tuple[int, int] | None:
         """The size several files of different shapes are fitted into; None where the reader's own rule is enough."""
@@ -246,11 +259,16 @@ class Files:
         if self.media.subtitles is not None:
             shift = playback_start(self._infos[0])
             return read_subtitles(self.media.subtitles, shift=shift, media_root=self._media_root, limits=self._limits)
-        return tuple(
-            SpeechLine(line.start + start, line.end + start, line.text)
-            for info, start in zip(self._infos, self._starts, strict=True)
-            for line in self._speech_of(info)
-        )
+        lines = []
+        for video, shown, start, offset in zip(self._videos, self._infos, self._starts, self._offsets, strict=True):
+            for line in self._speech_of(video.info):
+                first, last = line.start - offset, line.end - offset
+                if self._cuts:
+                    if last <= 0 or first >= shown.duration:
+                        continue
+                    first, last = max(first, 0.0), min(last, shown.duration)
+                lines.append(SpeechLine(first + start, last + start, line.text))
+        return tuple(lines)
 
     def _speech_of(self, info: VideoInfo) -> Sequence[SpeechLine]:
         from vidcausal.video.audio import read_waveform
@@ -270,6 +288,24 @@ class Files:
     def close(self) -> None:
         for video in self._videos:
             video.__exit__(None, None, None)
+
+
+def _cut(info: VideoInfo, span: Span, number: int) -> VideoInfo:
+    """A file as if it were only ``span`` of it, whose first frame is the one on the screen at the start."""
+    if span.start >= info.duration:
+        raise ConfigError(
+            f"clip {number} ({span.start:.2f}-{span.end:.2f} s) lies outside {info.path}, which is "
+            f"{info.duration:.2f} s long; give spans in seconds since the first frame"
+        )
+    first, last = frames_in(info, span)
+    inside = info.keyframes[(info.keyframes >= first) & (info.keyframes < last)] - first
+    return dataclasses.replace(
+        info,
+        digest=digest("cut", info.digest, f"{span.start:.6f}:{span.end:.6f}"),
+        pts_seconds=np.maximum(info.pts_seconds[first:last] - span.start, 0.0),
+        keyframes=inside if len(inside) else np.zeros(1, dtype=np.int64),  # a cut begins with what it needs to begin
+        duration=min(span.end, info.duration) - span.start,
+    )
 
 
 def _more(have: list[int], first: int, last: int) -> list[int]:
@@ -300,12 +336,15 @@ def _read_fitted(video: Video, seconds: list[float], size: tuple[int, int]) -> F
     return dataclasses.replace(batch, data=padded)
 
 
-def _moved(batch: FrameBatch, start: float) -> FrameBatch:
-    """The same frames at their place on the timeline."""
+def _moved(batch: FrameBatch, start: float, earliest: float = 0.0) -> FrameBatch:
+    """The same frames at their place on the timeline, none of them before ``earliest``.
+
+    A cut shorter than a frame shows the frame that was on the screen, which began before it.
+    """
     asked = batch.requested_seconds
     return dataclasses.replace(
         batch,
-        pts_seconds=batch.pts_seconds + start,
+        pts_seconds=(batch.pts_seconds + start).clamp(min=earliest),
         requested_seconds=None if asked is None else asked + start,
         missing_seconds=tuple(t + start for t in batch.missing_seconds),
     )
