@@ -18,12 +18,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from vidcausal.cli_worlds import add_worlds
 from vidcausal.errors import ConfigError, VidcausalError, closest
 
 Result = dict[str, Any]
 COMMANDS = (
     *("demo", "order", "ground", "ask", "events", "score", "evaluate"),
-    *("models", "strategies", "benchmarks", "doctor", "data"),
+    *("models", "strategies", "benchmarks", "worlds", "doctor", "data"),
 )
 
 
@@ -375,6 +376,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(add)
     _add_video_commands(add)
     _add_run_commands(add)
+    add_worlds(commands, common, _Parser, lambda args: Done(*args.work(args)))
     data = commands.add_parser("data", help="check a benchmark's files")
     inner = data.add_subparsers(dest="data_command", metavar="check", parser_class=_Parser, required=True)
     check = inner.add_parser("check", help="hashes and counts against the manifest", parents=[common])

@@ -138,7 +138,8 @@ def _settings(
     for name in formats or ():
         load_format(name)
     if not 1 <= n <= FIRST_SEEDS:
-        raise ConfigError(f"n must be 1 to {FIRST_SEEDS} samples, got {n}; for more, take another seed")
+        more = "; make the others with another seed" if n > 0 else ""
+        raise ConfigError(f"n must be 1 to {FIRST_SEEDS} samples, got {n}{more}")
     if seed < 0:
         raise ConfigError(f"seed must be 0 or more, got {seed}")
     if not SIZES[0] <= size <= SIZES[1] or size % 2:
