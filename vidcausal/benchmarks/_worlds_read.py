@@ -43,7 +43,7 @@ def read_folder(folder: Path, choice: Choice) -> Iterator[Sample[Any]]:
     about = read_json(described)
     if not isinstance(about, Mapping):
         raise DataError(f"{described} must be an object, got {type(about).__name__}")
-    if not about.get("complete", True):
+    if about.get("status") != "complete":
         raise DataError(f"{folder} is not complete; finish it with the vidcausal worlds make that began it")
     for number, row in _rows(folder / "annotations.jsonl"):
         where = f"{folder / 'annotations.jsonl'}, line {number}"
@@ -70,7 +70,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _samples(row: Mapping[str, Any], folder: Path, choice: Choice) -> Iterator[Sample[Any]]:
-    video = f"{row['world']}/{row['split']}/{row['id']}"
+    video = str(row["id"])
     path = str(folder / row["video"])
     meta = {
         "world": str(row["world"]),
