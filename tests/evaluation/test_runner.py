@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -16,7 +17,9 @@ import pytest
 from vidcausal.errors import DataError, MissingWeightsError, OutputError, RunFolderError
 from vidcausal.evaluation import results
 from vidcausal.evaluation.run_folder import RunFolder
-from vidcausal.evaluation.runner import RunInterrupted, plain
+from vidcausal.evaluation.runner import RunInterrupted, plain, run
+from vidcausal.types import Media
+from vidcausal.video.sampling import Uniform
 
 DRIVER = Path(__file__).with_name("tiny_run.py")
 
@@ -171,8 +174,53 @@ def test_a_failing_sample_is_recorded_and_the_run_goes_on(tiny: ModuleType, vide
     assert written["count"] == 6
     assert sum(written["lost"].values()) == 6
     assert {"vidcausal", "python", "torch"} <= set(written["versions"])
-    assert written["decode"]["decoded"] == 4 or written["decode"]["decoded"] == 5
+    # One video: q0 and q1 share its footage, a failure lets go of it, so q3 and q5 open it again.
+    assert written["decode"]["decoded"] == 3
     assert written["strict"] == report.strict
+
+
+def test_questions_about_one_video_that_follow_one_another_decode_it_once(
+    tiny: ModuleType, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vidcausal.video.decode import Video
+
+    other = video.with_name("other.mp4")
+    other.write_bytes(video.read_bytes())
+
+    class Two(tiny.Questions):
+        def samples(self) -> Any:
+            for sample in super().samples():
+                path = str(other if int(sample.id[1:]) >= 4 else video)
+                yield dataclasses.replace(sample, media=Media((path,)))
+
+    opened: list[str] = []
+    original = Video.read
+
+    def read(self: Any, *args: Any, **options: Any) -> Any:
+        opened.append(Path(self.path).name)
+        return original(self, *args, **options)
+
+    monkeypatch.setattr(Video, "read", read)
+    monkeypatch.setenv("VIDCAUSAL_CACHE", str(tmp_path / "cache"))
+    settings = {"policy": Uniform(3), "identity": {}, "progress": False}
+    done = run(tiny.Draws(), Two(video, 7), output_dir=tmp_path / "shared", **settings)
+    assert opened == ["tiny.mp4", "other.mp4"]
+    assert [row["decode"].get("shared", False) for row in done.rows] == [False, True, True, True, False, True, True]
+    assert [row["seconds"]["decode"] for row in done.rows if row["decode"].get("shared")] == [0.0] * 5
+    assert results.decode_summary(done.rows)["frames"] == 6
+    alone = [run(tiny.Draws(), Two(video, 7), output_dir=tmp_path / "alone", limit=n, **settings) for n in range(1, 8)]
+    assert [row["reply"] for row in alone[-1].rows] == [row["reply"] for row in done.rows]
+
+
+def test_a_benchmark_that_can_judge_is_asked(tiny: ModuleType, video: Path, tmp_path: Path) -> None:
+    class Judges(tiny.Questions):
+        def is_right(self, prediction: Any) -> bool | None:
+            return {"q0": True, "q1": False}.get(prediction.sample.id)
+
+    settings = {"policy": Uniform(3), "identity": {}, "progress": False}
+    benchmark = Judges(video, 3)
+    done = run(tiny.Draws(), benchmark, output_dir=tmp_path, **settings)
+    assert results.outcomes(done, benchmark) == {"q0": "right", "q1": "wrong", "q2": "parsing"}
 
 
 def test_errors_are_answered_again_when_asked(tiny: ModuleType, video: Path, tmp_path: Path) -> None:

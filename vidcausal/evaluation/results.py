@@ -14,7 +14,7 @@ from vidcausal.errors import MediaError, VidcausalError
 from vidcausal.evaluation.machine import command, machine, versions
 from vidcausal.evaluation.runner import RunResult, plain
 from vidcausal.protocols import Benchmark
-from vidcausal.types import Sample, Scores
+from vidcausal.types import Prediction, Sample, Scores
 
 STAGES = ("right", "decode", "model", "parsing", "recognition", "reasoning", "wrong")
 """Where a sample ended: answered rightly, or the first stage that is known to have lost it. ``wrong`` is a wrong answer
@@ -131,15 +131,26 @@ def outcomes(result: RunResult, benchmark: Benchmark[Any]) -> dict[str, str]:
         if error := row.get("error"):
             stages[sample.id] = "decode" if error["code"] in media else "model"
             continue
-        scores = benchmark.score([prediction], expected=1)
-        strict = scores.strict.get(sample.task, scores.strict)
-        if "accuracy" not in strict:
-            continue
-        if strict["accuracy"] > 0:
-            stages[sample.id] = "right"
-        else:
-            stages[sample.id] = "parsing" if scores.unparsed else _blame(sample, row)
+        if (judged := _judged(benchmark, prediction)) is not None:
+            right, readable = judged
+            lost = _blame(sample, row) if readable else "parsing"
+            stages[sample.id] = "right" if right else lost
     return stages
+
+
+def _judged(benchmark: Benchmark[Any], prediction: Prediction[Any]) -> tuple[bool, bool] | None:
+    """Whether an answer is right, and whether it could be read; None for a task without right and wrong.
+
+    A benchmark that can tell by itself (``is_right``) is asked, for scoring thousands of answers one by one is slow.
+    """
+    if (is_right := getattr(benchmark, "is_right", None)) is not None:
+        if prediction.sample.task not in ("order", "ask"):
+            return None
+        right = is_right(prediction)
+        return bool(right), right is not None
+    scores = benchmark.score([prediction], expected=1)
+    strict = scores.strict.get(prediction.sample.task, scores.strict)
+    return (strict["accuracy"] > 0, not scores.unparsed) if "accuracy" in strict else None
 
 
 def _codes(family: type[VidcausalError]) -> set[str]:
@@ -171,8 +182,11 @@ def stage_seconds(result: RunResult) -> dict[str, float]:
 
 
 def decode_summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Samples by backend and by reason for not using the GPU, and how much was damaged."""
-    reports = [row["decode"] for row in rows if row.get("decode")]
+    """Decoded footage by backend and by reason for not using the GPU, and how much was damaged.
+
+    Questions about one video that follow one another share its footage, which counts once.
+    """
+    reports = [row["decode"] for row in rows if row.get("decode") and not row["decode"].get("shared")]
     return {
         "decoded": len(reports),
         "backends": dict(Counter(str(report.get("backend")) for report in reports)),

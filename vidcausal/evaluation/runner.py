@@ -27,7 +27,7 @@ from vidcausal.errors import DecodeError, MissingDependencyError, OutputError, V
 from vidcausal.evaluation.run_folder import RunFolder
 from vidcausal.parsing import parse_order
 from vidcausal.protocols import Benchmark, Strategy
-from vidcausal.types import Prediction, Reply, Sample, Scores, Span
+from vidcausal.types import Media, Prediction, Reply, Sample, Scores, Span
 
 if TYPE_CHECKING:
     from vidcausal.types import SpeechLine
@@ -88,6 +88,29 @@ class _Setting:
         )
 
 
+class _Footages:
+    """Opens the footage of samples; those about one video that follow one another share it, decoded once."""
+
+    def __init__(self, setting: _Setting) -> None:
+        self._setting = setting
+        self._media: tuple[Media, bool] | None = None
+        self._footage: Footage | None = None
+
+    def open(self, sample: Sample[Any]) -> Footage:
+        """The footage of a sample; that of another video is let go of first."""
+        media = (sample.media, sample.task == "order")
+        if self._footage is None or media != self._media:
+            self.close()
+            self._footage, self._media = self._setting.open(sample), media
+        return self._footage
+
+    def close(self) -> None:
+        """Let go of the files and frames of the last sample."""
+        if self._footage is not None:
+            self._footage.close()
+        self._footage = self._media = None
+
+
 def run(
     strategy: Strategy,
     benchmark: Benchmark[Any],
@@ -139,8 +162,9 @@ def run(
     """
     started = time.perf_counter()
     samples = list(itertools.islice(benchmark.samples(), limit))
-    setting = _Setting(policy, size, device, backend, media_root, transcribe)
+    footages = _Footages(_Setting(policy, size, device, backend, media_root, transcribe))
     with (
+        contextlib.closing(footages),
         RunFolder(output_dir, identity, resume=resume, retry_errors=retry_errors) as folder,
         _interruptible(folder, samples),
         _log_file(folder.path / "evaluate.log"),
@@ -151,7 +175,7 @@ def run(
         logger.info("%d samples, %d of them already answered", len(samples), len(samples) - len(waiting))
         for number, sample in _bar(waiting, len(samples), progress):
             _seed(seed, sample.id)
-            folder.append(_answer(strategy, sample, setting, folder, number))
+            folder.append(_answer(strategy, sample, footages, folder, number))
         order = {sample.id: n for n, sample in enumerate(samples)}
         rows = sorted((row for row in folder.rows() if row["id"] in order), key=lambda row: order[row["id"]])
         predictions = benchmark.predictions(rows)
@@ -171,13 +195,14 @@ def run(
 
 
 def _answer(
-    strategy: Strategy, sample: Sample[Any], setting: _Setting, folder: RunFolder, number: int
+    strategy: Strategy, sample: Sample[Any], footages: _Footages, folder: RunFolder, number: int
 ) -> dict[str, Any]:
     """The row of a sample; its pictures are written on the way."""
     started = time.perf_counter()
-    reply, failure, error, footage = Reply(""), None, None, None
+    reply, failure, error, footage, before = Reply(""), None, None, None, {}
     try:
-        footage = setting.open(sample)
+        footage = footages.open(sample)
+        before = footage.decode_report()
         reply = strategy.answer(sample, footage)
     except _ENDS_A_RUN:
         raise
@@ -186,17 +211,19 @@ def _answer(
         logger.warning("%s: %s: %s", sample.id, error["code"], error["message"])
         logger.debug("%s failed", sample.id, exc_info=True)
     elapsed = time.perf_counter() - started
-    decode_before = _decode_report(footage)
+    decoding = _decode_seconds(footage, before)
     if number < MAX_PICTURED:
         undecodable = isinstance(failure, DecodeError)  # not a second time: it may have taken until its deadline
         _picture(folder, sample, None if undecodable else footage, number)
     decode = _decode_report(footage)
-    if footage is not None:
-        footage.close()
+    if "num_frames" in before:
+        decode |= {"seconds": 0.0, "shared": True}  # decoded for an earlier question about the same video
     seconds = {
-        "decode": round(float(decode.get("seconds", 0.0)), 3),
-        "answer": round(max(0.0, elapsed - float(decode_before.get("seconds", 0.0))), 3),
+        "decode": round(_decode_seconds(footage, before), 3),
+        "answer": round(max(0.0, elapsed - decoding), 3),
     }
+    if failure is not None:
+        footages.close()  # the next question about this video starts afresh
     return _row(sample, reply, decode, seconds, error)
 
 
@@ -244,6 +271,11 @@ def _error(problem: Exception) -> dict[str, str]:
 
 def _decode_report(footage: Footage | None) -> dict[str, Any]:
     return {} if footage is None else footage.decode_report()
+
+
+def _decode_seconds(footage: Footage | None, before: Mapping[str, Any]) -> float:
+    """Seconds of decoding since the footage reported ``before``."""
+    return max(0.0, float(_decode_report(footage).get("seconds", 0.0)) - float(before.get("seconds", 0.0)))
 
 
 def _picture(folder: RunFolder, sample: Sample[Any], footage: Footage | None, number: int) -> None:
