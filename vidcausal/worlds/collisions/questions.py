@@ -52,7 +52,8 @@ class Asker:
 
     def step(self, event: StoryEvent) -> Step:
         """What an event shows."""
-        return self.steps[event.id]
+        step: Step = self.steps[event.id]
+        return step
 
     def the(self, toy: str) -> str:
         """For example ``the red ball``."""
@@ -206,9 +207,11 @@ _STEMS = {
 def _neighbor(asker: Asker, type: str) -> list[Question]:
     pairs = list(zip(asker.shown, asker.shown[1:], strict=False))
     for before, after in _shuffled(asker.rng, pairs):
-        if before.end > after.start:
-            continue
         told, asked = (before, after) if type == "TN" else (after, before)
+        # What is asked for must not be mistaken for something that goes on beside it.
+        rest = [event for event in (*asker.shown, *asker.story.unseen) if event is not asked]
+        if any(_overlap(asked, event) > 0 for event in rest):
+            continue
         if made := _ask(asker, type, told, asked):
             return made
     return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vidcausal.worlds.collisions.model import (
@@ -45,13 +45,14 @@ FLOORS = (0.30, 0.62, 0.94)
 GOAL = "follow the chain reaction from its start to its end"
 SHORTEST, LONGEST = 40, 64
 """Ticks of a video."""
-MOST_TOYS, MOST_EVENTS = 6, 7
+FEWEST_TOYS, MOST_TOYS, MOST_EVENTS = 3, 6, 7
 
 _ALLOWED = {color: tuple(shape for shape in SHAPES if (color, shape) not in HELD_OUT) for color in COLORS}
 _UNSEEN = {color: tuple(shape for shape in SHAPES if (color, shape) in HELD_OUT) for color in COLORS}
 _SIDES = {True: ("left", "right"), False: ("right", "left")}
 _SALIENCY = {"enter": 2, "hit": 3, "fall": 3, "exit": 1, "wall": 2, "block": 1}
 _NOTICE = (-1, 0, 0, 1)
+_OPEN_ENDS: tuple[End, ...] = ("exit", "wall")
 
 
 @dataclass(frozen=True)
@@ -125,16 +126,17 @@ def draw_plan(rng: random.Random, split: Split, resting: int) -> Plan:
     """Shelves and toys, ``resting`` of which stand there at first."""
     while True:
         chains = LONG_CHAINS if split == "composition" and resting >= 3 else CHAINS
-        chain, extra, end = rng.choice(chains), rng.choice(EXTRAS), rng.choice(("exit", "wall"))
+        chain, extra, end = rng.choice(chains), rng.choice(EXTRAS), rng.choice(_OPEN_ENDS)
         free = 3 - len(chain.resting)
         used = sum(chain.resting) + (extra == "pair")
         events = chain.events + {"none": 0, "pass": 2, "pair": 3, "backup": 2}[extra]
         rows = free - (extra in ("pass", "pair"))
         entering = 1 + (extra != "none")
         idle = resting - used
-        if rows < 0 or not 0 <= idle <= 3 * rows or events > MOST_EVENTS or resting + entering > MOST_TOYS:
+        toys = resting + entering
+        if rows < 0 or not 0 <= idle <= 3 * rows or events > MOST_EVENTS or not FEWEST_TOYS <= toys <= MOST_TOYS:
             continue
-        cast = _draw_cast(rng, split, resting + entering)
+        cast = _draw_cast(rng, split, toys)
         lanes, names = _lanes(rng, cast.playing, chain, extra, end, idle)
         if split == "composition" and not any((c, cast.shapes[c]) in HELD_OUT for c in cast.playing):
             continue
@@ -168,21 +170,20 @@ def _lanes(
     for index, count in enumerate(chain.resting):
         row, last = first + index, index == len(chain.resting) - 1
         resting = tuple(todo.pop() for _ in range(count))
-        runners, came = (runner,), (runner,) if entering else ()
-        if backup and count:
-            second = todo.pop()
-            runners, came, backup = (*runners, second), (*came, second), False
-        kind = chain.end if last else "fall"
-        lanes[row] = lane = Lane(row, right, runners, came, resting, end=kind)
+        second = (todo.pop(),) if backup and count else ()
+        backup = backup and not second
+        came = (runner, *second) if entering else second
+        kind: End = chain.end if last else "fall"
+        lanes[row] = lane = Lane(row, right, (runner, *second), came, resting, end=kind)
         pushed = (runner, *resting)
         names += [f"hit({a}, {b})" for a, b in zip(pushed, pushed[1:], strict=False)]
         runner, entering, right = lane.last or runner, False, not right
         ends = {"fall": f"fall({runner}, {row + 1})", "wall": f"stop({runner}, wall)", "exit": f"exit({runner})"}
         names.append(ends[kind])
     if extra in ("pass", "pair"):
-        row, came = spare.pop(), (todo.pop(),)
-        resting = (todo.pop(),) if extra == "pair" else ()
-        lanes[row] = Lane(row, rng.random() < 0.5, came, came, resting, end=end)
+        row, alone = spare.pop(), (todo.pop(),)
+        target = (todo.pop(),) if extra == "pair" else ()
+        lanes[row] = Lane(row, rng.random() < 0.5, alone, alone, target, end=end)
     for place, row in enumerate(spare):
         share = idle if place == len(spare) - 1 else min(3, max(idle - 3, round(idle / 2)))
         lanes[row] = Lane(row, rng.random() < 0.5, idle=tuple(todo.pop() for _ in range(share)))
@@ -276,21 +277,12 @@ def events_of(plan: Plan, values: Values, rng: random.Random) -> list[StoryEvent
     for name, (start, end) in spans.items():
         step = steps[name]
         base = _SALIENCY[step.kind]
-        saliency = tuple(min(4, max(0, base + rng.choice(_NOTICE))) for _ in range(3))
+        first, second, third = (min(4, max(0, base + rng.choice(_NOTICE))) for _ in range(3))
         causes = tuple(
             parent for parent in model.variables[name].parents if parent in spans and spans[parent][0] < start
         )
-        events.append(
-            StoryEvent(
-                name,
-                step.kind,
-                start * TICK,
-                end * TICK,
-                say(plan, step),
-                saliency,
-                causes,  # type: ignore[arg-type]
-            )
-        )
+        seconds = start * TICK, end * TICK
+        events.append(StoryEvent(name, step.kind, *seconds, say(plan, step), (first, second, third), causes))
     return events
 
 
@@ -351,7 +343,7 @@ def clips_of(plan: Plan, events: Sequence[StoryEvent], duration: float) -> tuple
     chain = [by_name[name] for name in plan.chain if name in by_name][:5]
     if len(chain) < 3:
         return ()
-    clips = []
+    clips: list[StoryClip] = []
     for event, after in zip(chain, [*chain[1:], None], strict=True):
         stop = min(event.end + TICK, duration if after is None else after.start)
         clips.append(StoryClip(max(event.start - TICK, 0.0, clips[-1].end if clips else 0.0), stop, event.caption))
@@ -375,7 +367,7 @@ def tell(seed: int, split: Split, rng: random.Random) -> Story:
     return story_of(plan, values, noise, seed, split, ticks * TICK, rng)
 
 
-CUT_SHARE = 0.4
+CUT_SHARE = 0.55
 """Share of stories that are cut short where that is possible."""
 
 
@@ -408,11 +400,7 @@ def counterfactual_story(story: Story, do: Values, rng: random.Random) -> Story:
     values = story.model.run(story.noise, do)
     last = max((end for _, end in plan.machine.spans(values).values()), default=0) * TICK
     other = story_of(plan, values, story.noise, story.seed, story.split, max(story.duration, last + 2 * TICK), rng)
-    return Story(**{**_fields(other), "model": with_do(story.model, do)})
-
-
-def _fields(story: Story) -> dict[str, Any]:
-    return {name: getattr(story, name) for name in Story.__dataclass_fields__}
+    return replace(other, model=with_do(story.model, do))
 
 
 Leg = tuple[float, float, float, float, float, float, str]
