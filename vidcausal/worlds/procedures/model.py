@@ -14,7 +14,7 @@ from typing import Any
 
 from vidcausal.worlds.procedures.goals import GOALS, HELD_OUT_GOALS, STEPS, Goal, needs, valid_orders
 from vidcausal.worlds.procedures.outlines import DEVICES
-from vidcausal.worlds.scm import SCM, TICK, Mechanism, Value, Values, Variable
+from vidcausal.worlds.scm import SCM, TICK, Mechanism, Value, Values, Variable, after, first_of
 from vidcausal.worlds.story import COLORS, Split, Story, StoryClip, StoryEvent
 
 HELD_OUT_PAIRS: Mapping[str, str] = {
@@ -35,8 +35,8 @@ DEVICE_DELAY = 1
 COUNT_TICKS = 6
 SHORTEST, LONGEST = 40, 64
 TRUNCATED_SHARE = 0.25
+TWICE_SHARE = 0.3
 _JITTER = ((0, 0.5), (1, 0.5))
-_PADDING = 0.125
 
 DEVICE_WORDS: Mapping[str, tuple[str, str, str]] = {
     "bell": ("rings", "rang", "ring"),
@@ -62,6 +62,11 @@ class Station:
         """The variable of the press."""
         return f"press_{self.color}"
 
+    @property
+    def again(self) -> str:
+        """The variable of a second press of the same button, which finds the device started."""
+        return f"press_{self.color}_again"
+
 
 @dataclass(frozen=True, slots=True)
 class Action:
@@ -76,7 +81,10 @@ class Action:
 
 @dataclass(frozen=True)
 class Plan:
-    """What was drawn for one story before anything happens. ``shown`` is the number of ticks shown."""
+    """What was drawn for one story before anything happens.
+
+    ``color`` is that of the goal's thing, ``counted`` the number of tokens or dots, ``shown`` the number of ticks shown.
+    """
 
     goal: Goal
     color: str
@@ -141,8 +149,9 @@ def _insert(
 ) -> list[tuple[str, str]]:
     """The hand's actions: the steps, with presses and perhaps something to count in gaps of their own."""
     count = len(order)
-    presses = 2 if count <= 3 else 1 if count >= 6 else 1 + (rng.random() < (0.5 if count == 4 else 0.25))
-    extra = rng.random() < (0.55 if presses == 1 or count == 3 else 0.3) and count < 7
+    presses = 2 if count <= 3 else 1 if count >= 5 else rng.choice((1, 2))
+    extra = rng.random() < 0.6 and count + 2 * presses <= 7
+    twice = presses == 2 and not truncated and rng.random() < TWICE_SHARE
     gaps = list(range(count + 1))
     chosen: dict[int, tuple[str, str]] = {}
     # A video that ends early ends at the first station's press, after three steps at least.
@@ -150,7 +159,11 @@ def _insert(
     chosen[first] = ("press", stations[0].button)
     free = [gap for gap in gaps if gap != first and (not truncated or gap < first)]
     rng.shuffle(free)
-    if presses == 2:
+    if twice:
+        other = free.pop()
+        chosen[min(first, other)] = ("press", stations[0].button)
+        chosen[max(first, other)] = ("press", stations[0].again)
+    elif presses == 2:
         chosen[free.pop()] = ("press", stations[1].button)
     if extra and free:
         chosen[free.pop()] = ("count", rng.choice(COUNTED))
@@ -165,22 +178,20 @@ def _timetable(
     rng: random.Random, todo: Sequence[tuple[str, str]], steps: int, last: str
 ) -> tuple[tuple[Action, ...], int]:
     """Ticks of the actions, and how many ticks are shown; ``last`` is the press at which a video ends early."""
-    lengths = (6, 7, 8, 9) if steps <= 4 else (6, 7) if steps == 5 else (5, 6)
-    pauses = (1, 2) if steps <= 4 else (0, 1) if steps == 5 else (0,)
+    lengths = (6, 7, 8, 9) if steps <= 4 else (6, 7) if steps == 5 else (6,)
+    pauses = (0, 1, 2) if steps <= 4 else (0, 1) if steps == 5 else (0,)
     tick = rng.randint(1, 3)
     actions: list[Action] = []
-    shown = 0
+    shown = done = 0
     for kind, what in todo:
-        if kind == "step":
-            actions.append(Action(variable_of(what), kind, what, tick, rng.choice(lengths)))
-        else:
-            actions.append(Action(what, kind, what, tick, PRESS_TICKS if kind == "press" else COUNT_TICKS))
-        after = tick + 1 + actions[-1].ticks
-        tick = after + (3 if kind == "press" else rng.choice(pauses))
+        ticks = rng.choice(lengths) if kind == "step" else PRESS_TICKS if kind == "press" else COUNT_TICKS
+        actions.append(Action(variable_of(what) if kind == "step" else what, kind, what, tick, ticks))
+        done = tick + 1 + ticks
+        # The device has begun for half a second before the hand goes on.
+        tick = done + (3 if kind == "press" else rng.choice(pauses))
         if what == last:
-            shown = after
-    if not shown:
-        shown = after + (DEVICE_DELAY + DEVICE_TICKS if todo[-1][0] == "press" else 0) + rng.randint(1, 3)
+            shown = done
+    shown = shown or done + (DEVICE_DELAY + DEVICE_TICKS if todo[-1][0] == "press" else 1)
     late = max(0, SHORTEST - shown)
     if late:
         actions = [Action(a.variable, a.kind, a.what, a.tick + late, a.ticks) for a in actions]
@@ -197,9 +208,27 @@ def build(plan: Plan) -> SCM:
         lengths = tuple(ticks[name] for name in before)
         variables.append(Variable(action.variable, _on_time(action.tick, before, lengths), before, _JITTER))
     for station in plan.stations:
-        pressed = (station.button,) if station.button in ticks else ()
-        variables.append(Variable(station.device, _set_off(pressed), pressed))
+        variables += _started(station, ticks)
     return SCM(variables)
+
+
+def _started(station: Station, ticks: Mapping[str, int]) -> list[Variable]:
+    """The variables of a device: with a button pressed twice, the first start pre-empts the second."""
+    device, first, second = station.device, f"{station.device}_first", f"{station.device}_second"
+    if station.again not in ticks:
+        pressed = (station.button,) if station.button in ticks else ()
+        return [Variable(device, _set_off(pressed), pressed)]
+
+    def in_time(values: Values, noise: Value) -> int | None:
+        start = after(values[station.again], delay=PRESS_TICKS + DEVICE_DELAY)
+        earlier = values[first] is not None and start is not None and values[first] <= start
+        return None if earlier else start
+
+    return [
+        Variable(first, _set_off((station.button,)), (station.button,)),
+        Variable(second, in_time, (station.again, first)),
+        Variable(device, lambda values, noise: first_of(values[first], values[second]), (first, second)),
+    ]
 
 
 def _on_time(tick: int, before: tuple[str, ...], lengths: tuple[int, ...]) -> Mechanism:
@@ -219,8 +248,7 @@ def _set_off(pressed: tuple[str, ...]) -> Mechanism:
     """Right after its button has been pressed."""
 
     def mechanism(values: Values, noise: Value) -> int | None:
-        press = values[pressed[0]] if pressed else None
-        return None if press is None else press + PRESS_TICKS + DEVICE_DELAY
+        return after(values[pressed[0]], delay=PRESS_TICKS + DEVICE_DELAY) if pressed else None
 
     return mechanism
 
@@ -258,11 +286,12 @@ def _action_wordings(plan: Plan, action: Action) -> tuple[str, ...]:
     if action.kind == "step":
         return _step_wordings(action.what, plan.goal.vessel)
     if action.kind == "press":
-        color = action.what.removeprefix("press_")
+        color, _, again = action.what.removeprefix("press_").partition("_")
+        again = again and " again"
         return (
-            f"hand presses {color} button",
-            f"the hand presses the {color} button",
-            f"the {color} button is pressed",
+            f"hand presses {color} button{again}",
+            f"the hand presses the {color} button{again}",
+            f"the {color} button is pressed{again}",
         )
     if action.what == "die":
         return ("hand rolls die", "the hand rolls the die", "the die is rolled by the hand")
@@ -300,7 +329,8 @@ def events_of(plan: Plan, model: SCM, values: Values, rng: random.Random) -> lis
         start = values[station.device]
         if start is not None:
             span = start * TICK, (start + DEVICE_TICKS) * TICK
-            causes = (station.button,) if values.get(station.button) is not None else ()
+            pressed = start - DEVICE_DELAY - PRESS_TICKS
+            causes = tuple(name for name in (station.button, station.again) if values.get(name) == pressed)
             events.append(
                 StoryEvent(station.device, "device", *span, _device_wordings(station), saliency, causes)
             )
@@ -337,7 +367,7 @@ def _clips(plan: Plan, shown: Sequence[StoryEvent]) -> tuple[tuple[StoryClip, ..
     steps = [event for event in shown if event.kind == "step"]
     if len(steps) < 3:
         return (), ()
-    clips = tuple(StoryClip(event.start - _PADDING, event.end + _PADDING, event.caption) for event in steps)
+    clips = tuple(StoryClip(event.start, event.end, event.caption) for event in steps)
     names = {action.variable: action.what for action in plan.actions}
     return clips, _orders(plan.goal, tuple(names[event.id] for event in steps))
 

@@ -250,19 +250,20 @@ def _torch(state: float) -> tuple[Outline, ...]:
 
 
 def _drum(state: float) -> tuple[Outline, ...]:
-    lift = 0.34 * abs(math.cos(state * 3 * math.pi))
+    lift = 0.3 * abs(math.cos(state * 3 * math.pi))
+    rays = tuple(("l", "black", x, 0.0, x, 0.3, 0.08) for x in (0.06, 0.3)) if 0.0 < state < 1.0 else ()
     body = (("r", "M", 0.06, 0.5, 0.94, 0.95), ("e", "white", 0.06, 0.4, 0.94, 0.62), ("l", "white", 0.1, 0.66, 0.5, 0.94, 0.05), ("l", "white", 0.5, 0.94, 0.9, 0.66, 0.05))
-    stick = ("l", "brown", 0.98, 0.32 - lift, 0.5, 0.5 - lift, 0.1)
-    return (*body, stick)
+    stick = ("l", "brown", 1.0, 0.26 - lift / 2, 0.5, 0.5 - lift, 0.14)
+    return (*body, stick, *rays)
 
 
 def _balloon(state: float) -> tuple[Outline, ...]:
-    wide, high = 0.14 + 0.34 * state, 0.16 + 0.56 * state
+    wide, high = 0.22 + 0.27 * state, 0.22 + 0.5 * state
     return (("l", "black", 0.5, 0.8, 0.5, 1.0, 0.06), ("e", "M", 0.5 - wide, 0.82 - high - 0.02, 0.5 + wide, 0.84), ("r", "black", 0.38, 0.92, 0.62, 1.0))
 
 
 def _umbrella(state: float) -> tuple[Outline, ...]:
-    wide, low = 0.1 + 0.4 * state, 0.8 - 0.25 * state
+    wide, low = 0.14 + 0.36 * state, 0.84 - 0.29 * state
     top = ("p", "M", 0.5, 0.0, 0.5 + 0.75 * wide, 0.18, 0.5 + wide, low, 0.5, low - 0.08 * state, 0.5 - wide, low, 0.5 - 0.75 * wide, 0.18)
     return (("l", "black", 0.5, 0.1, 0.5, 0.98, 0.07), ("r", "black", 0.5, 0.9, 0.7, 0.98), top)
 

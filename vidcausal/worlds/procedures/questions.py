@@ -33,6 +33,10 @@ class _Asked:
         """Stations whose device was seen to start."""
         return [station for station in self.plan.stations if station.device in self.shown]
 
+    def twice(self, station: Station) -> bool:
+        """Whether its button was pressed a second time."""
+        return station.again in self.shown
+
     def fits(self, device: str, color: str) -> bool:
         """Whether the two can be together at all in this split."""
         return self.story.split == "composition" or HELD_OUT_PAIRS[device] != color
@@ -116,8 +120,12 @@ def _said(a: _Asked, step: str) -> str:
     return passive(what, a.plan.goal.vessel)
 
 
+def _color(press: str) -> str:
+    return press.removeprefix("press_").partition("_")[0]
+
+
 def _next(a: _Asked) -> Question | None:
-    stations = a.seen()
+    stations = [station for station in a.seen() if not a.twice(station)]
     pair = _neighbor(a, 1)
     if stations and (pair is None or a.rng.random() < 0.4):
         one = a.rng.choice(stations)
@@ -135,7 +143,7 @@ def _next(a: _Asked) -> Question | None:
         f"what did the hand press next after {said}?",
         f"once {said} which button came next?",
     )
-    return a.ask_color("TN", texts, "the {} button", pair[1].removeprefix("press_"), a.span(*pair))
+    return a.ask_color("TN", texts, "the {} button", _color(pair[1]), a.span(*pair))
 
 
 def _previous(a: _Asked) -> Question | None:
@@ -147,7 +155,7 @@ def _previous(a: _Asked) -> Question | None:
         f"what did the hand press last before {said}?",
         f"before {said} which button came last?",
     )
-    return a.ask_color("TP", texts, "the {} button", pair[1].removeprefix("press_"), a.span(*pair))
+    return a.ask_color("TP", texts, "the {} button", _color(pair[1]), a.span(*pair))
 
 
 def _meanwhile(a: _Asked) -> Question | None:
@@ -218,6 +226,8 @@ def _without(a: _Asked) -> Question | None:
     if not stations:
         return None
     one = a.rng.choice(stations)
+    if a.twice(one):
+        return _without_first(a, one)
     values = a.story.model.run(a.story.noise, {one.button: None})
     lost = [station for station in stations if values[station.device] is None]
     kept = [
@@ -241,6 +251,21 @@ def _without(a: _Asked) -> Question | None:
         f"{pressed} what would be missing?",
     )
     return a.ask_device("CF", texts, lost[0].device, a.span(one.button, lost[0].device), one.color)
+
+
+def _without_first(a: _Asked, one: Station) -> Question | None:
+    """A button that was pressed twice: the second press would have done what the first did."""
+    never = a.rng.random() < 0.5
+    do = dict.fromkeys((one.button, one.again) if never else (one.button,))
+    happens = a.story.model.run(a.story.noise, do)[one.device] is not None
+    if happens == never:
+        return None
+    if never:
+        pressed, would = f"if the {one.color} button had never been pressed", "would not have happened"
+    else:
+        pressed, would = f"if the {one.color} button had not been pressed the first time", "would still have happened"
+    texts = (f"{pressed} what {would}?", f"what {would} {pressed}?", f"{pressed} which thing {would}?")
+    return a.ask_device("CF", texts, one.device, a.span(one.button, one.again, one.device), one.color)
 
 
 def _predict(a: _Asked) -> Question | None:

@@ -23,13 +23,17 @@ DIE = (0.11, 0.53, 0.2, 0.2)
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """An action that happens: its seconds, what is there before it, and once it has taken things away."""
+    """An action that happens: its seconds, what is there before it, and once it has taken things away.
+
+    ``down`` is how far a button is pressed already.
+    """
 
     start: float
     end: float
     action: Action
     before: tuple[Thing, ...]
     less: tuple[Thing, ...]
+    down: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +77,18 @@ def prepare(plan: Plan, values: Values) -> Show:
     fixed = [part(place, plan.color) for place in plan.goal.parts if place[0] not in dropped]
     there = {place[0]: part(place, plan.color) for place in plan.goal.parts if place[0] in dropped}
     for station in plan.stations:
-        if values.get(station.button) is None:
+        if values.get(station.button) is None and values.get(station.again) is None:
             fixed.append(_button(station, 0.0))
         else:
             there[station.button] = _button(station, 0.0)
         if values[station.device] is None:
             fixed.append(_device(station, 0.0))
     there.update({action.what: _count(action.what, 0) for action in plan.actions if action.kind == "count"})
-    buttons = {station.button: station for station in plan.stations}
+    buttons = {name: station for station in plan.stations for name in (station.button, station.again)}
     acts: list[Act] = []
     stays = [tuple(there.values())]
     for action in happening:
-        before = stays[-1]
+        before, down = stays[-1], 0.0
         if action.kind == "step":
             step = STEPS[action.what]
             for name in step.drops:
@@ -92,11 +96,12 @@ def prepare(plan: Plan, values: Values) -> Show:
             less = tuple(there.values())
             there.update({place[0]: part(place, plan.color) for place in step.adds})
         else:
-            less = tuple(thing for name, thing in there.items() if name != action.what)
             pressed = action.kind == "press"
-            there[action.what] = _button(buttons[action.what], 1.0) if pressed else _count(action.what, plan.counted)
+            key = buttons[action.what].button if pressed else action.what
+            less, down = tuple(thing for name, thing in there.items() if name != key), there[key].state
+            there[key] = _button(buttons[key], 1.0) if pressed else _count(key, plan.counted)
         start = values[action.variable]
-        acts.append(Act(start * TICK, (start + action.ticks) * TICK, action, before, less))
+        acts.append(Act(start * TICK, (start + action.ticks) * TICK, action, before, less, down))
         stays.append(tuple(there.values()))
     devices = tuple(
         (station, values[station.device] * TICK) for station in plan.stations if values[station.device] is not None
@@ -147,11 +152,11 @@ def _step(show: Show, step: Step, act: Act, work: float, away: float) -> list[Th
 
 
 def _press(plan: Plan, act: Act, work: float, away: float) -> list[Thing]:
-    station = next(station for station in plan.stations if station.button == act.action.what)
-    down = min(max(work * 3 - 0.5, 0.0), 1.0)
+    station = next(station for station in plan.stations if act.action.what in (station.button, station.again))
+    down = min(max(work * 3 - 0.5, act.down), 1.0)
     x = _COLUMNS[station.place]
     # The finger comes from below the picture, so it is out of it after a shorter way.
-    finger = Thing("hand", None, x, 1.0 - 0.06 * down + 0.3 * away, 0.15, 0.26, 0.0, "up")
+    finger = Thing("hand", None, x, 0.98 - 0.04 * min(work * 3, 1.0) + 0.3 * away, 0.15, 0.26, 0.0, "up")
     return [*act.less, _button(station, down), finger]
 
 
