@@ -124,7 +124,10 @@ def draw_plan(rng: random.Random, split: Split) -> Plan:
     counted = rng.randint(1, 5)
     truncated = rng.random() < TRUNCATED_SHARE
     todo = _insert(rng, order, stations, truncated)
-    actions, shown = _timetable(rng, todo, len(order), stations[0].button if truncated else "")
+    last = stations[0].button if truncated else ""
+    actions, shown = _timetable(rng, todo, len(order), last)
+    if shown > LONGEST:
+        actions, shown = _timetable(rng, todo, len(order), last, brief=True)
     return Plan(goal, color, stations, actions, counted, shown)
 
 
@@ -175,12 +178,13 @@ def _insert(
 
 
 def _timetable(
-    rng: random.Random, todo: Sequence[tuple[str, str]], steps: int, last: str
+    rng: random.Random, todo: Sequence[tuple[str, str]], steps: int, last: str, *, brief: bool = False
 ) -> tuple[tuple[Action, ...], int]:
     """Ticks of the actions, and how many ticks are shown; ``last`` is the press at which a video ends early."""
-    lengths = (6, 7, 8, 9) if steps <= 4 else (6, 7) if steps == 5 else (6,)
-    pauses = (0, 1, 2) if steps <= 4 else (0, 1) if steps == 5 else (0,)
-    tick = rng.randint(1, 3)
+    brief = brief or steps > 5
+    lengths = (6,) if brief else (6, 7) if steps == 5 else (6, 7, 8, 9)
+    pauses = (0,) if brief else (0, 1) if steps == 5 else (0, 1, 2)
+    tick = 1 if brief else rng.randint(1, 3)
     actions: list[Action] = []
     shown = done = 0
     for kind, what in todo:
