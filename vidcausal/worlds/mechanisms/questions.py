@@ -9,15 +9,16 @@ way for devices that are not there.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vidcausal.worlds.choices import question
 from vidcausal.worlds.mechanisms import narrator
 from vidcausal.worlds.mechanisms.look import PLACES
-from vidcausal.worlds.mechanisms.model import EFFECTS, HELD_OUT, Device
-from vidcausal.worlds.mechanisms.plot import kind_for
+from vidcausal.worlds.mechanisms.model import EFFECTS, HELD_OUT, Device, via
+from vidcausal.worlds.mechanisms.plot import SPACING, kind_for
+from vidcausal.worlds.scm import Values
 from vidcausal.worlds.story import COLORS, Question, Story, StoryEvent
 
 NUMBERS = ("zero", "one", "two", "three", "four")
@@ -150,7 +151,7 @@ class _Asker:
         pairs = []
         for number, act in enumerate(self.acts[1:], 1):
             before = self.acts[number - 1]
-            latest = all(other.event.end <= before.event.end for other in self.acts[:number])
+            latest = all(other.event.end <= before.event.end - 0.5 for other in self.acts[: number - 1])
             if before.event.end <= act.event.start and latest:
                 pairs.append((before, act))
         if not pairs:
@@ -242,23 +243,80 @@ class _Asker:
 
     def unless(self) -> Question | None:
         """CF: what would have been without an event, by the causal model."""
+        makers: list[Callable[[Act, Values], Question | None]] = [
+            self._still,
+            self._lost,
+            self._last,
+            self._last,
+            self._instead,
+            self._instead,
+        ]
         for act in self.shuffled(self.acts):
             values = self.story.model.run(self.story.noise, {act.event.id: None})
-            others = [other for other in self.acts if other is not act]
-            still = [other for other in others if values[other.event.id] is not None]
-            lost = [other for other in others if values[other.event.id] is None]
-            hidden = [other.device for other in self.coming]
-            asks = self.shuffled([(True, still, lost), (False, lost, still)])
-            for stays, right, wrong in asks:
-                idle = len(self.devices) + len(self.absent) - len(self.acts) - len(hidden)
-                if not right or len(wrong) + idle < 4:
-                    continue
-                after = [other for other in right if other.event.start >= act.event.start]
-                chosen = self.rng.choice(after or right)
-                also = [*hidden, *(other.device for other in right)]
-                texts = _unless_texts(narrator.unreal(act.device), stays)
-                spans = [act.span, chosen.span]
-                return self.ask("CF", texts, chosen.device, stem=[act.device], also_right=also, spans=spans)
+            for make in self.rng.sample(makers, len(makers)):
+                made = make(act, values)
+                if made is not None:
+                    return made
+        return None
+
+    def _still(self, without: Act, values: Values) -> Question | None:
+        clause = narrator.unreal(without.device)
+        texts = (
+            f"which device would still have acted if {clause}?",
+            f"which device would have acted anyway if {clause}?",
+            f"what would still have happened if {clause} and to which device?",
+        )
+        right = [act for act in self.acts if act is not without and values[act.event.id] is not None]
+        return self._one_of(texts, right, without)
+
+    def _lost(self, without: Act, values: Values) -> Question | None:
+        clause = narrator.unreal(without.device)
+        texts = (
+            f"which device acted but would have stayed still if {clause}?",
+            f"which device that acted would have done nothing if {clause}?",
+            f"whose action would have been missing if {clause}?",
+        )
+        right = [act for act in self.acts if act is not without and values[act.event.id] is None]
+        return self._one_of(texts, right, without)
+
+    def _one_of(self, texts: Sequence[str], right: Sequence[Act], without: Act) -> Question | None:
+        """One of the devices that are right, among others that are wrong."""
+        if not right:
+            return None
+        after = [act for act in right if act.event.start >= without.event.start]
+        chosen = self.rng.choice(after or right)
+        also = [act.device for act in (*self.coming, *right)]
+        spans = [without.span, chosen.span]
+        return self.ask("CF", texts, chosen.device, stem=[without.device], also_right=also, spans=spans)
+
+    def _last(self, without: Act, values: Values) -> Question | None:
+        acts = [(values[device.event], device) for device in self.devices if values[device.event] is not None]
+        acts.sort(key=lambda pair: int(pair[0]))
+        if self.coming or not acts or (len(acts) > 1 and acts[-1][0] - acts[-2][0] < SPACING):
+            return None
+        clause = narrator.unreal(without.device)
+        texts = (
+            f"which device would have been the last to act if {clause}?",
+            f"at which device would it all have ended if {clause}?",
+            f"which device would have acted last if {clause}?",
+        )
+        return self.ask("CF", texts, acts[-1][1], stem=[without.device], spans=[act.span for act in self.acts])
+
+    def _instead(self, without: Act, values: Values) -> Question | None:
+        """Where there are two triggers and the one that acted is taken away, the other one does it."""
+        for act in self.acts:
+            if act.device.gate != "any" or act is without:
+                continue
+            now = [self.devices[i] for i in act.device.triggers if values[via(act.device, self.devices[i])] is not None]
+            if len(now) != 1 or act.event.causes == (now[0].event,):
+                continue
+            clause = narrator.unreal(without.device)
+            texts = (
+                f"which device would have set off the {act.device.name} if {clause}?",
+                f"which device would have made {narrator.infinitive(act.device)} if {clause}?",
+                f"because of which device would {narrator.infinitive(act.device)} if {clause}?",
+            )
+            return self.ask("CF", texts, now[0], stem=[without.device, act.device], spans=[without.span, act.span])
         return None
 
     def soon(self) -> Question | None:
@@ -296,17 +354,3 @@ def ask(story: Story, rng: random.Random) -> tuple[Question, ...]:
 
 def _shared(one: Act, other: Act) -> float:
     return min(one.event.end, other.event.end) - max(one.event.start, other.event.start)
-
-
-def _unless_texts(clause: str, stays: bool) -> tuple[str, ...]:
-    if stays:
-        return (
-            f"which device would still have acted if {clause}?",
-            f"which device would have acted anyway if {clause}?",
-            f"what would still have happened if {clause} and to which device?",
-        )
-    return (
-        f"which device acted but would have stayed still if {clause}?",
-        f"which device that acted would have done nothing if {clause}?",
-        f"whose action would have been missing if {clause}?",
-    )
