@@ -11,6 +11,7 @@ from vidcausal.types import Recognition
 from vidcausal.video.footage import Footage
 
 _ABILITIES = ("chat", "score_options", "ground", "events", "attention")
+_TRAITS = ("prompts", "caveat")
 
 
 class CachedRecognizer:
@@ -28,6 +29,7 @@ class CachedRecognizer:
         only for what it can do.
         """
         able = {name: _passed_on(name) for name in _ABILITIES if callable(getattr(recognizer, name, None))}
+        able |= {name: getattr(recognizer, name) for name in _TRAITS if hasattr(recognizer, name)}
         return super().__new__(type(cls.__name__, (cls,), able) if able else cls)
 
     def __init__(self, recognizer: Recognizer, cache: DiskCache) -> None:

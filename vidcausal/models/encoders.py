@@ -16,7 +16,7 @@ from vidcausal.errors import ConfigError, MissingWeightsError
 from vidcausal.models.preprocessing import Preprocessing
 from vidcausal.video.frames import FrameBatch
 
-Library = Literal["transformers", "open_clip"]
+Library = Literal["transformers", "open_clip", "conv"]
 
 
 class VisionEncoder(nn.Module):
@@ -97,8 +97,10 @@ def encoder(
 
     Args:
         model: transformers: a local folder, a hub id, or the dict of a ``config.json`` (random weights). open_clip: a
-            model name, or a dict with ``embed_dim`` and ``vision_cfg``.
-        library: ``transformers`` (CLIP, SigLIP, SigLIP2, DINOv2, DINOv3) or ``open_clip``.
+            model name, or a dict with ``embed_dim`` and ``vision_cfg``. conv: the arguments of
+            :class:`vidcausal.nn.conv_stem.ConvStem`.
+        library: ``transformers`` (CLIP, SigLIP, SigLIP2, DINOv2, DINOv3), ``open_clip`` or ``conv`` (our own small
+            tower, always made with random weights; a saved VideoLM brings its own).
         layer: as in ``hidden_states[layer]``; -2 skips the last layer, as Video-CCAM and LLaVA do; None for the final
             output with its norm.
         weights: open_clip only: a local ``.safetensors`` file, or the tag of published weights (with ``download``).
@@ -122,6 +124,8 @@ def encoder(
     with seeded(seed, device):
         if library == "transformers":
             tower, own, random, config = _from_transformers(model, layer, revision, download)
+        elif library == "conv":
+            tower, own, random, config = _from_conv(model, weights)
         else:
             tower, own, random, config = _from_open_clip(model, layer, weights, download)
     if preprocessing:
@@ -143,6 +147,21 @@ def _from_transformers(
         tower = towers.build_tower(model, layer)
         own = towers.default_preprocessing(tower.config)
     return tower, own, not isinstance(model, str), tower.config.to_dict()
+
+
+def _from_conv(
+    model: str | Mapping[str, Any], weights: str | None
+) -> tuple[nn.Module, Preprocessing, bool, dict[str, Any]]:
+    from vidcausal.nn.conv_stem import ConvStem
+
+    if isinstance(model, str) or weights is not None:
+        raise ConfigError(f"a conv encoder takes its sizes and no weights, got {model!r} and weights={weights!r}")
+    try:
+        tower = ConvStem(**model)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"conv encoder: {error}") from error
+    side = tower.image_size
+    return tower, Preprocessing((side, side), interpolation="bilinear"), True, dict(model)
 
 
 def _from_open_clip(

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,13 @@ VIDEO_TOKEN = -200
 # Where a configuration came from, not what it is.
 _PROVENANCE = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
 _MARK = "<|vidcausal-video|>"
+
+
+class Generated(NamedTuple):
+    """Tokens of a reply and the log-probability of each when it was chosen."""
+
+    ids: list[int]
+    log_probs: list[float]
 
 
 class VideoLM(nn.Module):
@@ -90,18 +97,25 @@ class VideoLM(nn.Module):
         Raises:
             ModelError: video, prompt and reply do not fit into the context.
         """
+        reply = self.generate(prompt, frames, max_new_tokens=max_new_tokens)
+        return without_thoughts(str(self.tokenizer.decode(reply.ids, skip_special_tokens=True)))
+
+    @torch.no_grad()
+    def generate(self, prompt: str, frames: FrameBatch | None = None, *, max_new_tokens: int = 512) -> Generated:
+        """The tokens of a greedy reply with their log-probabilities; see :meth:`chat`."""
         self._warn_once()
         with self._lock:
             logits, cache = self._read(prompt, frames, reserve=max_new_tokens)
-            stop, reply = self._stop_ids(), list[int]()
-            while len(reply) < max_new_tokens:
+            stop, ids, log_probs = self._stop_ids(), list[int](), list[float]()
+            while len(ids) < max_new_tokens:
                 token = int(logits.argmax())
                 if token in stop:
                     break
-                reply.append(token)
-                if len(reply) < max_new_tokens:
+                ids.append(token)
+                log_probs.append(float(logits.log_softmax(-1)[token]))
+                if len(ids) < max_new_tokens:
                     logits = self._continue([token], cache)[-1]
-        return without_thoughts(str(self.tokenizer.decode(reply, skip_special_tokens=True)))
+        return Generated(ids, log_probs)
 
     @torch.no_grad()
     def score_options(self, prompt: str, options: Sequence[str], frames: FrameBatch | None = None) -> list[OptionScore]:

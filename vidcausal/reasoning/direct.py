@@ -56,8 +56,10 @@ class Direct:
         return tasks[sample.task](sample, footage, transcript)
 
     def _order(self, sample: Sample[Any], footage: Footage, transcript: Transcript) -> Reply:
-        text = transcript.chat("order", self._model, order_prompt(sample), footage.frames)
-        order = read_order(text, len(known_clips(footage, transcript)), transcript.notes)
+        clips = known_clips(footage, transcript)
+        prompt = order_prompt(sample, self._model, clips)
+        text = transcript.chat("order", self._model, prompt, footage.frames)
+        order = read_order(text, len(clips), transcript.notes)
         return Reply(text, tuple(transcript.steps), order=order, notes=tuple(transcript.notes))
 
     def _ground(self, sample: Sample[Any], footage: Footage, transcript: Transcript) -> Reply:
@@ -66,7 +68,7 @@ class Direct:
             spans = transcript.ground(self._model, footage, query)
             text = spans_text(spans)
         else:
-            prompt = fill("direct_ground", query=query, duration=f"{footage.duration:.1f}")
+            prompt = fill("direct_ground", self._model, query=query, duration=f"{footage.duration:.1f}")
             text = transcript.chat("ground", self._model, prompt, footage.frames)
             spans = parse_spans(text, duration=footage.duration)
             if not spans:
@@ -74,7 +76,7 @@ class Direct:
         return Reply(text, tuple(transcript.steps), spans=spans, notes=tuple(transcript.notes))
 
     def _ask(self, sample: Sample[Any], footage: Footage, transcript: Transcript) -> Reply:
-        prompt = ask_prompt(sample)
+        prompt = ask_prompt(sample, self._model)
         text = transcript.chat("ask", self._model, prompt, footage.frames)
         option: int | None = None
         scores: tuple[float, ...] = ()
@@ -93,7 +95,7 @@ class Direct:
             records = transcript.recognize(self._model, footage, sample)
             return Reply(events_text(records), tuple(transcript.steps), records=records, notes=tuple(transcript.notes))
         else:
-            prompt = fill("direct_events", duration=f"{footage.duration:.1f}")
+            prompt = fill("direct_events", self._model, duration=f"{footage.duration:.1f}")
             text = transcript.chat("events", self._model, prompt, footage.frames)
             events = parse_events(text, duration=footage.duration)
             if not events:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from vidcausal.protocols import Scoring
-from vidcausal.reasoning.prompts import load
+from vidcausal.reasoning.prompts import load, own
 from vidcausal.reasoning.transcript import Transcript
 from vidcausal.video.frames import FrameBatch
 
@@ -33,7 +33,12 @@ def choose(
 ) -> Choice:
     """The option whose words gain most from ``prompt`` (and ``frames``)."""
     asked = transcript.score("score_options", scorer, prompt, options, frames)
-    neutral = transcript.score("score_options_without_question", scorer, load("neutral"), options)
+    prompt_without = own(scorer, "neutral")
+    if prompt_without == "":  # a model that needs no such comparison
+        scores = tuple(score.mean for score in asked)
+        return Choice(max(range(len(scores)), key=lambda i: (scores[i], -i)), scores)
+    without = load("neutral") if prompt_without is None else prompt_without
+    neutral = transcript.score("score_options_without_question", scorer, without, options)
     scores = tuple(with_q.mean - without.mean for with_q, without in zip(asked, neutral, strict=True))
     return Choice(max(range(len(scores)), key=lambda i: (scores[i], -i)), scores)
 

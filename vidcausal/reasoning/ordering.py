@@ -125,7 +125,7 @@ def pairwise_log_odds(
 
 def _by_sequence(transcript: Transcript, scorer: Scoring, goal: str, pairs: Sequence[tuple[str, str]]) -> list[float]:
     options = [f"1. {first}\n2. {second}" for one, other in pairs for first, second in ((one, other), (other, one))]
-    scores = transcript.score("score_pairs", scorer, fill("pair_sequence", goal=goal), options)
+    scores = transcript.score("score_pairs", scorer, fill("pair_sequence", scorer, goal=goal), options)
     return [there.log_likelihood - back.log_likelihood for there, back in zip(scores[::2], scores[1::2], strict=True)]
 
 
@@ -134,7 +134,7 @@ def _by_question(transcript: Transcript, scorer: Scoring, goal: str, pairs: Sequ
     for one, other in pairs:
         total = 0.0
         for first, second, sign in ((one, other, 1.0), (other, one, -1.0)):
-            prompt = fill("pair_question", goal=goal, first=first, second=second)
+            prompt = fill("pair_question", scorer, goal=goal, first=first, second=second)
             scores = transcript.score("score_pair", scorer, prompt, ["A", "B"])
             total += sign * (scores[0].log_likelihood - scores[1].log_likelihood)
         values.append(total / 2)

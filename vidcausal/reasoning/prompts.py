@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -34,8 +35,22 @@ def fields(name: str) -> frozenset[str]:
     return frozenset(field for _, field, _, _ in string.Formatter().parse(load(name)) if field is not None)
 
 
-def fill(name: str, **values: object) -> str:
+def own(model: object, name: str) -> str | None:
+    """A model's own wording of a prompt, for a model that was trained on fixed words; None where it has none.
+
+    A model has it in ``prompts``, a mapping from names of prompts to templates, which may leave fields out.
+    """
+    wordings = getattr(model, "prompts", None)
+    return wordings.get(name) if isinstance(wordings, Mapping) else None
+
+
+def fill(name: str, model: object = None, **values: object) -> str:
     """The prompt with every field filled in; braces inside values stay as they are. Lines left empty at the end go.
+
+    Args:
+        name: of the prompt.
+        model: whom it is for; its :func:`own` wording is used where it has one.
+        values: of the fields.
 
     Raises:
         UnknownNameError: no such prompt.
@@ -48,4 +63,5 @@ def fill(name: str, **values: object) -> str:
         raise ConfigError(
             f"prompt {name!r} has no field {', '.join(extra)}; its fields are {', '.join(sorted(needed))}"
         )
-    return load(name).format(**values).strip()
+    template = own(model, name)
+    return (load(name) if template is None else template).format(**values).strip()

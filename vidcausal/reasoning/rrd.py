@@ -133,7 +133,7 @@ class RRD:
         return footage.frames if self._with_video else None
 
     def _prompt(self, name: str, **values: object) -> str:
-        return fill(f"{name}_video" if self._with_video else name, **values)
+        return fill(f"{name}_video" if self._with_video else name, self._reasoner, **values)
 
     # ---- second stage -------------------------------------------------------------------------------------------
 
@@ -237,6 +237,8 @@ def _shuffled(records: Sequence[EventRecord], seed: str) -> tuple[EventRecord, .
 def _ranked(transcript: Transcript, scorer: Scoring, query: str, records: Sequence[EventRecord]) -> tuple[Span, ...]:
     """The records' spans, the one first whose caption gains most from the query."""
     told = [record for record in records if record.caption]
-    _, scores = choose(transcript, scorer, fill("ground_match", query=query), [record.caption for record in told])
+    _, scores = choose(
+        transcript, scorer, fill("ground_match", scorer, query=query), [record.caption for record in told]
+    )
     ranked = sorted(zip(scores, told, strict=True), key=lambda pair: -pair[0])
     return tuple(Span(record.start, record.end, score) for score, record in ranked)

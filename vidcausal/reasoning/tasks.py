@@ -7,8 +7,9 @@ from typing import Any
 
 from vidcausal.parsing import parse_order
 from vidcausal.reasoning.options import lettered
-from vidcausal.reasoning.prompts import fill, load
+from vidcausal.reasoning.prompts import fill, load, own
 from vidcausal.types import EventRecord, Sample, Span, record_table
+from vidcausal.video.footage import Clip
 
 NOT_DESCRIBED = "(not described)"
 
@@ -23,18 +24,31 @@ def query_of(sample: Sample[Any]) -> str:
     return sample.goal or sample.question
 
 
-def order_prompt(sample: Sample[Any]) -> str:
-    """A benchmark's published question verbatim; for a bare goal our own question about it."""
+def order_prompt(sample: Sample[Any], model: object = None, clips: Sequence[Clip] = ()) -> str:
+    """A benchmark's published question verbatim; for a bare goal our own question about it.
+
+    A model with its own wording is asked in that; its field ``clips`` has the numbers and times of the clips.
+    """
+    if (template := own(model, "direct_order")) is not None:
+        lines = (f"clip {clip.number} {clip.span.start:.1f} {clip.span.end:.1f}" for clip in clips)
+        return template.format(goal=goal_of(sample), clips="\n".join(lines)).strip()
     if sample.question and sample.question != sample.goal:
         return sample.question
     return fill("direct_order", goal=goal_of(sample))
 
 
-def ask_prompt(sample: Sample[Any]) -> str:
-    """The question verbatim where it already holds its options; else with its options and how to reply."""
-    if sample.options and all(option in sample.question for option in sample.options):
+def ask_prompt(sample: Sample[Any], model: object = None) -> str:
+    """The question verbatim where it already holds its options; else with its options and how to reply.
+
+    A model with its own wording is asked in that.
+    """
+    if (
+        own(model, "direct_ask") is None
+        and sample.options
+        and all(option in sample.question for option in sample.options)
+    ):
         return sample.question
-    return fill("direct_ask", **answer_fields(sample))
+    return fill("direct_ask", model, **answer_fields(sample))
 
 
 def answer_fields(sample: Sample[Any]) -> dict[str, str]:

@@ -28,9 +28,9 @@ _PADDING, _UNKNOWN = 0, 1
 class BlindSettings:
     """Sizes and training of :class:`BlindReader`; ``held_out`` is the share of the questions that chooses the epoch."""
 
-    width: int = 32
-    hidden: int = 128
-    epochs: int = 12
+    width: int = 24
+    hidden: int = 96
+    epochs: int = 10
     patience: int = 3
     batch: int = 512
     learning_rate: float = 3e-3

@@ -1,0 +1,220 @@
+"""The native model: our own small VideoLM, trained on procedural worlds, that ships with the package.
+
+One checkpoint does four things by prompt: it lists events with times, finds the moment of a query, answers questions,
+and orders clips. It can reason over records without a video, so it recognizes first and reasons then, or answers from
+the frames at once. It knows its worlds and nothing else: ``caveat`` says so, and reports print it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vidcausal.cache import digest
+from vidcausal.errors import MissingWeightsError
+from vidcausal.models import native_text as text
+from vidcausal.models.video_lm import VideoLM
+from vidcausal.types import Event, EventRecord, OptionScore, Recognition, Span
+from vidcausal.video.footage import Footage
+from vidcausal.video.frames import FrameBatch
+
+CAVEAT = (
+    "Made with the native model: small, trained on drawn worlds (collisions, mechanisms, procedures) only. It is at "
+    "home in those; about other videos its words mean nothing, and it does not say so by itself."
+)
+EVENT_TOKENS = 192
+"""Longest list of events: some twenty."""
+STARTS, SPANS = 6, 5
+"""How many starts of a moment are followed up, and how many moments are given back."""
+
+
+class NativeModel:
+    """A :class:`VideoLM` that speaks the language of :mod:`vidcausal.models.native_text`.
+
+    VideoChat, Scoring, Recognizer, Grounder and EventCaptioner. Strategies ask it in its own words (``prompts``).
+
+    Args:
+        core: the trained VideoLM with the native tokenizer.
+        name: shown in reports.
+    """
+
+    prompts: Mapping[str, str] = text.PROMPTS
+    caveat = CAVEAT
+
+    def __init__(self, core: VideoLM, *, name: str = "native-small") -> None:
+        self.core, self.name = core, name
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the weights and of how they are asked."""
+        return digest("native 1", self.core.fingerprint, *(f"{key}={value}" for key, value in text.PROMPTS.items()))
+
+    def chat(self, prompt: str, frames: FrameBatch | None = None, *, max_new_tokens: int = 512) -> str:
+        """Greedy reply to a prompt in the model's words; times in it are seconds of the video."""
+        shown, scale = _slowed(frames)
+        reply = self.core.chat(_scaled(text.compact(prompt), scale), shown, max_new_tokens=max_new_tokens)
+        return _scaled(reply, 1 / scale)
+
+    def score_options(self, prompt: str, options: Sequence[str], frames: FrameBatch | None = None) -> list[OptionScore]:
+        """Log-likelihood of each option as the reply to a prompt."""
+        shown, scale = _slowed(frames)
+        return self.core.score_options(_scaled(text.compact(prompt), scale), options, shown)
+
+    def events(self, frames: FrameBatch) -> list[Event]:
+        """Events in time order, in seconds of the video; ``score`` is the mean probability of the words."""
+        shown, scale = _slowed(frames)
+        reply = self.core.generate(text.DESCRIBE, shown, max_new_tokens=EVENT_TOKENS)
+        found = []
+        for line, confidence in _lines(self.core, reply.ids, reply.log_probs):
+            for event in text.read_events(line):
+                span = Span(event.span.start / scale, event.span.end / scale)
+                found.append(Event(span, event.caption, confidence))
+        return sorted(found, key=lambda event: (event.span.start, event.span.end))
+
+    def recognize(self, footage: Footage, *, goal: str = "", candidates: Sequence[str] = ()) -> Recognition:
+        """One record an event; of numbered clips one record a clip, its longest event.
+
+        Args:
+            footage: frames and clips.
+            goal: not used; the model says what it sees.
+            candidates: captions to choose from; each clip, or each event, then gets the likeliest of them.
+        """
+        if not footage.clips:
+            events = self.events(footage.frames)
+            return Recognition(tuple(self._record(event, footage.frames, candidates) for event in events))
+        records = []
+        for clip in footage.clips:
+            frames = _from_zero(footage.clip_frames(clip.number))
+            events = self.events(frames)
+            best = max(events, key=lambda event: event.span.duration, default=Event(Span(0.0, 0.0), ""))
+            record = self._record(best, frames, candidates)
+            records.append(replace(record, start=clip.span.start, end=clip.span.end, clip=clip.number))
+        return Recognition(tuple(records))
+
+    def ground(self, footage: Footage, query: str) -> list[Span]:
+        """Moments of a query, best first.
+
+        The model gives a probability to every pair of start and end; the moment given first is the one with the
+        largest expected overlap (IoU) with the true one under these probabilities, not the likeliest pair.
+        """
+        shown, scale = _slowed(footage.frames)
+        assert shown is not None
+        moments = self._moments(f"when {query}", shown)
+        if not moments:
+            return []
+        expected = [(sum(p * _overlap(span, other) for other, p in moments), span) for span, _ in moments]
+        ranked = sorted(expected, key=lambda pair: (-pair[0], pair[1]))[:SPANS]
+        return [Span(start / scale, end / scale, score) for score, (start, end) in ranked]
+
+    def _moments(self, prompt: str, frames: FrameBatch) -> list[tuple[tuple[float, float], float]]:
+        """Pairs of shown times with their probabilities, which sum to one."""
+        shown = sorted({round(seconds, 1) for seconds in frames.pts_seconds.tolist()})
+        words = [text.TIME_FORMAT.format(time) for time in shown]
+        starts = _probabilities(self.core.score_options(prompt, words, frames))
+        best = sorted(range(len(shown)), key=lambda i: -starts[i])[:STARTS]
+        pairs = [(i, j) for i in best for j in range(i, len(shown))]
+        scores = self.core.score_options(prompt, [f"{words[i]} {words[j]}" for i, j in pairs], frames)
+        chances = _probabilities(scores)
+        return [((shown[i], shown[j]), chance) for (i, j), chance in zip(pairs, chances, strict=True)]
+
+    def _record(self, event: Event, frames: FrameBatch, candidates: Sequence[str]) -> EventRecord:
+        caption = event.caption
+        if candidates:
+            start, end = (f"{time:.1f}" for time in (event.span.start, event.span.end))
+            scores = self.core.score_options(text.DESCRIBE, [f"{start} {end} {line}" for line in candidates], frames)
+            caption = candidates[max(range(len(scores)), key=lambda i: (scores[i].mean, -i))]
+        return EventRecord(event.span.start, event.span.end, caption, confidence=event.score, source=self.name)
+
+
+def native(
+    weights: str = "native-small", *, name: str = "native-small", device: str = "cpu", dtype: str = "auto"
+) -> NativeModel:
+    """The native model with trained weights.
+
+    Args:
+        weights: ``native-small``, which ships with the package, or a folder that training wrote.
+        name: shown in reports.
+        device: where it runs.
+        dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+
+    Raises:
+        MissingWeightsError: there is no such folder.
+        WeightsError: it holds something else.
+    """
+    return NativeModel(VideoLM.from_pretrained(weights_folder(weights), device=device, dtype=dtype), name=name)
+
+
+def weights_folder(weights: str) -> Path:
+    """The folder of shipped weights by name, or a folder by path.
+
+    Raises:
+        MissingWeightsError: neither exists.
+    """
+    shipped = Path(str(resources.files("vidcausal"))) / "assets" / weights
+    for folder in (shipped, Path(weights).expanduser()):
+        if (folder / "vidcausal.json").is_file():
+            return folder
+    raise MissingWeightsError(
+        f"no native model at {weights!r}; shipped with the package is native-small, and scripts/train.py writes others"
+    )
+
+
+def _slowed(frames: FrameBatch | None) -> tuple[Any, float]:
+    """Frames on a clock whose last time the model has a word for, and shown seconds for each of the video."""
+    if frames is None or not len(frames):
+        return frames, 1.0
+    scale = text.clock(float(frames.pts_seconds[-1]))
+    if scale == 1.0:
+        return frames, scale
+    key = None if frames.key is None else f"{frames.key} x{scale}"
+    return replace(frames, pts_seconds=frames.pts_seconds * scale, key=key), scale
+
+
+def _scaled(words: str, scale: float) -> str:
+    """Every time in a text on another clock."""
+    if scale == 1.0:
+        return words
+    return text.TIME.sub(lambda found: f"{float(found[0]) * scale:.1f}", words)
+
+
+def _from_zero(frames: FrameBatch) -> FrameBatch:
+    """Frames of a clip with times from its first frame on: clips were shown so in training."""
+    if not len(frames):
+        return frames
+    first = float(frames.pts_seconds[0])
+    key = None if frames.key is None else f"{frames.key} from {first:.3f} ({len(frames)})"
+    return replace(frames, pts_seconds=frames.pts_seconds - first, key=key)
+
+
+def _probabilities(scores: Sequence[OptionScore]) -> list[float]:
+    logits = torch.tensor([score.log_likelihood for score in scores], dtype=torch.float64)
+    chances: list[float] = logits.softmax(-1).tolist()
+    return chances
+
+
+def _overlap(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """Intersection over union of two moments; 1 for equal ones, also without length."""
+    if one == other:
+        return 1.0
+    shared = max(0.0, min(one[1], other[1]) - max(one[0], other[0]))
+    union = max(one[1], other[1]) - min(one[0], other[0])
+    return shared / union if union else 0.0
+
+
+def _lines(core: VideoLM, ids: Sequence[int], log_probs: Sequence[float]) -> list[tuple[str, float]]:
+    """Lines of a reply, each with the mean probability of its tokens."""
+    newline = core.tokenizer.convert_tokens_to_ids(text.NEWLINE)
+    lines, start = [], 0
+    for place, token in enumerate([*ids, newline]):
+        if token == newline:
+            if place > start:
+                words = str(core.tokenizer.decode(list(ids[start:place]), skip_special_tokens=True))
+                lines.append((words, math.exp(sum(log_probs[start:place]) / (place - start))))
+            start = place + 1
+    return lines

@@ -1,0 +1,166 @@
+"""What is learned: the answers of every task, and what makes the vision part find its feet (words and things).
+
+Letters: b rows, t frames, p cells of a frame, q projected tokens a frame, s tokens of a row, d width, w words,
+m things.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vidcausal.nn.fusion.splice import splice
+from vidcausal.training.packing import VIDEO, Packed, pack
+from vidcausal.training.stories import COLOR_NAMES, Example
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much each part of the loss counts.
+
+    ``tasks``: by the beginning of a task's name, the longest that fits; 1 where none does. ``words``: sum over words of
+    the cross-entropy of "this word is true of this frame". ``things``: color and kind of what is in a cell.
+    """
+
+    tasks: Mapping[str, float] = field(default_factory=dict)
+    words: float = 0.2
+    things: float = 0.5
+
+    def task(self, name: str) -> float:
+        """The weight of a task."""
+        fits = [key for key in self.tasks if name.startswith(key)]
+        return self.tasks[max(fits, key=len)] if fits else 1.0
+
+
+class Batch(NamedTuple):
+    """Examples of one kind as tensors."""
+
+    kind: str
+    frames: Tensor
+    """uint8 ``[b, t, 3, s, s]``, or ``[b, 0, …]`` for text alone."""
+    times: Tensor
+    """float32 ``[b, t]``."""
+    packed: Packed
+    words: Tensor
+    """float32 ``[b, t, w]``; w = 0 where words are not asked for."""
+    cells: Tensor
+    """int64 ``[m, 4]``: frame (counted over the batch), cell, color or -1, kind."""
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """Examples of one kind and one number of frames to a batch."""
+    frames = torch.from_numpy(np.stack([example.frames for example in examples])).permute(0, 1, 4, 2, 3).contiguous()
+    cells = []
+    for number, example in enumerate(examples):
+        if len(example.cells):
+            cells.append(example.cells + np.array([number * len(example.frames), 0, 0, 0]))
+    return Batch(
+        examples[0].kind,
+        frames,
+        torch.from_numpy(np.stack([example.times for example in examples])),
+        pack([example.row for example in examples]),
+        torch.from_numpy(np.stack([example.words for example in examples])),
+        torch.from_numpy(np.concatenate(cells) if cells else np.zeros((0, 4), np.int64)),
+    )
+
+
+class Losses(NamedTuple):
+    """The loss to go down, what it consists of, and by task how many answers there were and how many were right
+    in every token (given the right ones before).
+    """
+
+    total: Tensor
+    parts: dict[str, float]
+    right: dict[str, tuple[int, int]]
+
+
+class Trainee(nn.Module):
+    """Encoder, projector and language model of a VideoLM with the heads that only training needs.
+
+    Args:
+        model: a :class:`~vidcausal.models.video_lm.VideoLM`.
+        num_kinds: kinds of things.
+    """
+
+    def __init__(self, model: Any, num_kinds: int) -> None:
+        super().__init__()
+        self.encoder, self.projector, self.language = model.encoder, model.projector, model.language
+        width = int(self.language.get_input_embeddings().weight.shape[1])
+        vocabulary = int(self.language.get_input_embeddings().weight.shape[0])
+        self.word_head = nn.Linear(width, vocabulary)
+        nn.init.constant_(self.word_head.bias, -5.0)  # most words are true of no frame
+        self.color_head = nn.Linear(self.encoder.dim, len(COLOR_NAMES))
+        self.kind_head = nn.Linear(self.encoder.dim, num_kinds)
+
+    def forward(self, batch: Batch, weights: Weights) -> Losses:
+        """The losses of a batch."""
+        parts: dict[str, Tensor] = {}
+        embeddings = self.language.get_input_embeddings()(batch.packed.ids.clamp(min=0))
+        if batch.frames.shape[1]:
+            features = self._features(batch.frames)
+            b, t = batch.frames.shape[:2]
+            projected = self.projector(features.reshape(b, t, *features.shape[1:]), batch.times).tokens
+            embeddings = splice(batch.packed.ids, embeddings, projected.to(embeddings.dtype), VIDEO)
+            if len(batch.cells):
+                parts |= self._things(features, batch.cells)
+        hidden = self.language.model(
+            inputs_embeds=embeddings,
+            attention_mask=batch.packed.mask,
+            position_ids=batch.packed.positions,
+            use_cache=False,
+        ).last_hidden_state
+        if batch.words.shape[-1]:
+            parts["words"] = self._words(hidden, batch)
+        total, right = self._answers(hidden, batch.packed, weights, parts)
+        total = total + weights.words * parts.get("words", torch.zeros(()))
+        total = total + weights.things * (parts.get("color", torch.zeros(())) + parts.get("kind", torch.zeros(())))
+        return Losses(total, {name: float(value.detach()) for name, value in parts.items()}, right)
+
+    def _features(self, frames: Tensor) -> Tensor:
+        pixels = self.encoder.preprocess(frames.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
+        features: Tensor = self.encoder(pixels)
+        return features
+
+    def _things(self, features: Tensor, cells: Tensor) -> dict[str, Tensor]:
+        seen = features[cells[:, 0], cells[:, 1]]
+        colored = cells[:, 2] >= 0
+        parts = {"kind": F.cross_entropy(self.kind_head(seen).float(), cells[:, 3])}
+        if bool(colored.any()):
+            parts["color"] = F.cross_entropy(self.color_head(seen[colored]).float(), cells[colored, 2])
+        return parts
+
+    def _words(self, hidden: Tensor, batch: Batch) -> Tensor:
+        b, t, _ = batch.words.shape
+        places = batch.packed.ids == VIDEO
+        frames = hidden[places].reshape(b, t, -1, hidden.shape[-1]).mean(2)
+        logits = self.word_head(frames).float()
+        return F.binary_cross_entropy_with_logits(logits, batch.words, reduction="none").sum(-1).mean()
+
+    def _answers(
+        self, hidden: Tensor, packed: Packed, weights: Weights, parts: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, tuple[int, int]]]:
+        logits = self.language.lm_head(hidden.flatten(0, 1)[packed.source]).float()
+        losses = F.cross_entropy(logits, packed.target, reduction="none") * packed.weight
+        groups: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        right: dict[str, tuple[int, int]] = {}
+        hit = (logits.argmax(-1) == packed.target) | (packed.weight < 1)
+        for number, name in enumerate(packed.tasks):
+            mine = packed.task == number
+            if not bool(mine.any()):
+                continue
+            parts[name] = losses[mine].sum() / packed.weight[mine].sum()
+            # A task's kinds (its first word) share one mean, so that rare kinds are not blown up.
+            groups.setdefault(name.split(" ")[0], []).append((losses[mine] * weights.task(name), packed.weight[mine]))
+            missed = len(set(packed.answer[mine & ~hit].tolist()))
+            asked = len(set(packed.answer[mine].tolist()))
+            right[name] = (asked - missed, asked)
+        total = torch.zeros((), device=losses.device)
+        for values in groups.values():
+            total = total + torch.cat([loss for loss, _ in values]).sum() / torch.cat([w for _, w in values]).sum()
+        return total, right

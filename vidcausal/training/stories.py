@@ -1,0 +1,308 @@
+"""Stories of the worlds as training rows: frames straight from the renderer, and every task as text behind them.
+
+Four kinds of rows: a whole video with all tasks; one clip to be described; shuffled clips behind title cards to be
+ordered at once; and text alone, where records are given and reasoning is asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidcausal.models import native_text as text
+from vidcausal.training.packing import VIDEO, Row
+from vidcausal.video.edit import title_card
+from vidcausal.worlds import create_world
+from vidcausal.worlds.story import COLORS, Question, Split, Story, Thing
+from vidcausal.worlds.world import World
+
+T = TypeVar("T")
+Ids = Callable[[str], Sequence[int]]
+CARD_SECONDS = 1.0
+SHARED_WEIGHT = 0.1
+"""Weight of words that all options of a question share: they only say how the narrator puts it today."""
+COLOR_NAMES = tuple(COLORS)
+NEEDS_PICTURES = ("DC", "DL", "DO")
+"""Question types whose answers do not stand in the records."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How videos are shown to the model.
+
+    ``size``: side of a frame in pixels. ``frames``: of a whole video. ``clip_frames``: of a single clip, fewest and
+    most. ``shuffled_frames``: of shuffled clips together. ``queries``: projected tokens a frame.
+    """
+
+    size: int = 64
+    frames: int = 16
+    clip_frames: tuple[int, int] = (3, 6)
+    shuffled_frames: int = 16
+    queries: int = 4
+
+
+@dataclass
+class Example:
+    """One row with its video.
+
+    ``frames`` uint8 ``[t, s, s, 3]`` and ``times`` seconds ``[t]`` (both empty for text alone). ``words`` float32
+    ``[t, w]``: which words of captions are true of each frame. ``cells`` int64 ``[m, 4]``: frame, cell, color, kind of
+    things to be seen.
+    """
+
+    kind: str
+    frames: NDArray[np.uint8]
+    times: NDArray[np.float32]
+    row: Row
+    words: NDArray[np.float32]
+    cells: NDArray[np.int64]
+
+
+class Storyteller:
+    """Makes examples of one world.
+
+    Args:
+        world: its name.
+        tokenizer: of :mod:`vidcausal.models.native_text`.
+        shape: how videos are shown.
+        split: which stories.
+        kinds: all kinds of things of all worlds, in a fixed order.
+    """
+
+    def __init__(self, world: str, tokenizer: object, shape: Shape, *, split: Split, kinds: Sequence[str]) -> None:
+        self.world: World = create_world(world)
+        self.shape, self.split = shape, split
+        self.tokenizer = tokenizer
+        self.ids: Ids = _cached_ids(tokenizer)
+        self.bos, self.eos = self.ids(text.BOS)[0], self.ids(text.EOS)[0]
+        self.kinds = {kind: number for number, kind in enumerate(kinds)}
+        self.num_words = len(tokenizer)  # type: ignore[arg-type]
+
+    # ---- a whole video -------------------------------------------------------------------------------------------
+
+    def video(self, seed: int) -> Example:
+        """All tasks about a whole video."""
+        story = self.world.tell(seed, self.split)
+        rng = self.world.random(seed, self.split, "training")
+        times = frame_times(story.duration, self.shape.frames, rng)
+        frames, cells = self._look(story, times, rng)
+        shown = [round(time, 1) for time in times]
+        row = self._video_root(shown)
+        events = [(text.snapped(e.start, shown), text.snapped(e.end, shown), e.caption) for e in story.events]
+        describe = self._add(row, f"\n{text.DESCRIBE}\n", text.event_lines(events), 0, "describe", end=False)
+        row.add([self.eos], answer=0, parent=describe, task="describe")
+        for number in rng.sample(range(len(events)), min(2, len(events))):
+            start, end, _ = events[number]
+            wording = rng.choice(story.events[number].wordings)
+            self._add(row, f"\nwhen {wording}\n", text.span_text(start, end), 0, "ground")
+        for question in self.world.questions(story):
+            self._ask(row, "\n", question, 0, "ask")
+            if rng.random() < 0.5:
+                self._ask(row, "", question, describe, "recall")
+        return Example("video", frames, _array(times), row, self._words(story, times), cells)
+
+    def reasoning(self, seed: int) -> Example:
+        """Records given as text, reasoning asked for; goals and steps to be ordered."""
+        story = self.world.tell(seed, self.split)
+        row = Row()
+        lines = text.event_lines((round(e.start, 1), round(e.end, 1), e.caption) for e in story.events)
+        root = row.add([self.bos, *self.ids(f"{text.DESCRIBE}\n{lines}")], answer=10**9)
+        for question in self.world.questions(story):
+            if question.type not in NEEDS_PICTURES:
+                self._ask(row, "", question, root, "reason")
+        return self._without_video("reasoning", row)
+
+    def ordering(self, seed: int) -> Example | None:
+        """Captions of shuffled clips to be ordered, as a list and in pairs; None where a story has no clips."""
+        story = self.world.tell(seed, self.split)
+        if len(story.clips) < 2:
+            return None
+        rng = self.world.random(seed, self.split, "ordering")
+        row = Row()
+        captions, answer = shuffled([clip.caption for clip in story.clips], rng)
+        table = "".join(f"clip {number}: {caption}\n" for number, caption in enumerate(captions, start=1))
+        prompt = [self.bos, *self.ids(f"{table}order {story.goal}\n")]
+        reply = self.ids(", ".join(map(str, answer)))
+        row.add([*prompt, *reply, self.eos], answer=len(prompt), task="order")
+        goal = row.add([self.bos, *self.ids(f"two steps {story.goal}\n")], answer=10**9)
+        numbers = range(len(story.clips))
+        pairs = [(i, j) for i in numbers for j in numbers if i < j and _always_before(story, i, j)]
+        for i, j in rng.sample(pairs, min(3, len(pairs))):
+            both = self.ids(f"1. {story.clips[i].caption}\n2. {story.clips[j].caption}")
+            row.add([*both, self.eos], answer=0, parent=goal, task="pair")
+        return self._without_video("ordering", row)
+
+    # ---- clips ---------------------------------------------------------------------------------------------------
+
+    def clip(self, seed: int, count: int) -> Example | None:
+        """One clip of a story in ``count`` frames to be described; None where a story has no clips."""
+        story = self.world.tell(seed, self.split)
+        if not story.clips:
+            return None
+        rng = self.world.random(seed, self.split, "clip")
+        clip = rng.choice(story.clips)
+        inside = frame_times(clip.end - clip.start, count, rng)
+        times = [clip.start + time for time in inside]
+        frames, cells = self._look(story, times, rng)
+        shown = [round(time, 1) for time in inside]
+        row = self._video_root(shown)
+        events = [
+            (text.snapped(e.start - clip.start, shown), text.snapped(e.end - clip.start, shown), e.caption)
+            for e in story.events
+            if min(e.end, clip.end) - max(e.start, clip.start) > 0.5 * (e.end - e.start)
+        ]
+        self._add(row, f"\n{text.DESCRIBE}\n", text.event_lines(events), 0, "describe clip")
+        return Example("clip", frames, _array(inside), row, self._words(story, times), cells)
+
+    def shuffled_clips(self, seed: int, count: int, *, cards: bool) -> Example | None:
+        """``count`` shuffled clips, behind title cards or end to end, to be ordered at once; None where a story has
+        fewer.
+        """
+        story = self.world.tell(seed, self.split)
+        if len(story.clips) < count:
+            return None
+        rng = self.world.random(seed, self.split, "shuffled")
+        kept = sorted(rng.sample(range(len(story.clips)), count))
+        places, answer = shuffled(kept, rng)
+        frames, shown, now, table = [], list[float](), 0.0, ""
+        for number, place in enumerate(places, start=1):
+            clip = story.clips[place]
+            if cards:
+                frames.append(_card(number, self.shape.size)[None])
+                shown.append(now + CARD_SECONDS / 2)
+                now += CARD_SECONDS
+            inside = frame_times(clip.end - clip.start, self.shape.shuffled_frames // count, rng)
+            frames.append(self.world.render(story, [clip.start + time for time in inside], self.shape.size))
+            shown += [now + time for time in inside]
+            table += f"clip {number} {now:.1f} {now + clip.end - clip.start:.1f}\n"
+            now += clip.end - clip.start
+        shown = [round(time, 1) for time in shown]
+        row = self._video_root(shown)
+        self._add(row, f"\n{table}order {story.goal}\n", ", ".join(map(str, answer)), 0, "order directly")
+        words = np.zeros((len(shown), 0), np.float32)
+        return Example("shuffled", np.concatenate(frames), _array(shown), row, words, np.zeros((0, 4), np.int64))
+
+    # ---- parts ---------------------------------------------------------------------------------------------------
+
+    def _video_root(self, shown: Sequence[float]) -> Row:
+        row = Row()
+        ids = [self.bos]
+        for time in shown:
+            ids += [*self.ids(text.TIME_FORMAT.format(time)), *[VIDEO] * self.shape.queries]
+        row.add(ids, answer=len(ids))
+        return row
+
+    def _add(self, row: Row, prompt: str, answer: str, parent: int, task: str, *, end: bool = True) -> int:
+        before = self.ids(prompt)
+        ids = [*before, *self.ids(answer), *([self.eos] if end else [])]
+        return row.add(ids, answer=len(before), parent=parent, task=task)
+
+    def _ask(self, row: Row, before: str, question: Question, parent: int, task: str) -> None:
+        """A question and its right option, whose words that all options share count little."""
+        prompt = self.ids(f"{before}{question.text}\n")
+        options = [self.ids(option) for option in question.options]
+        shared = set(options[0]).intersection(*options[1:]) | {self.eos}
+        answer = [*options[question.answer], self.eos]
+        weights = [SHARED_WEIGHT if token in shared else 1.0 for token in answer]
+        ids = [*prompt, *answer]
+        row.add(ids, answer=len(prompt), parent=parent, weights=weights, task=f"{task} {question.type}")
+
+    def _without_video(self, kind: str, row: Row) -> Example:
+        size = self.shape.size
+        empty = np.zeros((0, size, size, 3), np.uint8)
+        return Example(
+            kind, empty, np.zeros(0, np.float32), row, np.zeros((0, 0), np.float32), np.zeros((0, 4), np.int64)
+        )
+
+    def _look(
+        self, story: Story, times: Sequence[float], rng: random.Random
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        color, static = self.world.stage(story)
+        scenes = [self.world.scene(story, time) for time in times]
+        backdrop = self.world.painter.backdrop(color, static, self.shape.size)
+        frames = self.world.painter.paint(backdrop, scenes)
+        cells = [
+            self._cell(frame, thing)
+            for frame, scene in enumerate(scenes)
+            for thing in (*scene, *(static if rng.random() < 0.25 else ()))
+            if 0 <= thing.x < 1 and 0 <= thing.y < 1
+        ]
+        return frames, np.array(cells, np.int64).reshape(-1, 4)
+
+    def _cell(self, frame: int, thing: Thing) -> tuple[int, int, int, int]:
+        side = self.shape.size // 8
+        cell = int(thing.y * side) * side + int(thing.x * side)
+        color = -1 if thing.color is None else COLOR_NAMES.index(thing.color)
+        return frame, cell, color, self.kinds[f"{self.world.name}/{thing.kind}"]
+
+    def _words(self, story: Story, times: Sequence[float]) -> NDArray[np.float32]:
+        words = np.zeros((len(times), self.num_words), np.float32)
+        for event in story.events:
+            ids = list(self.ids(event.caption))
+            for frame, time in enumerate(times):
+                if event.start <= time <= event.end:
+                    words[frame, ids] = 1
+        return words
+
+
+def all_kinds(worlds: Sequence[str]) -> list[str]:
+    """Every kind of thing of the worlds, ``world/kind``, sorted."""
+    return sorted(f"{name}/{kind}" for name in worlds for kind in create_world(name).sprites)
+
+
+def narration(worlds: Sequence[str], count: int = 3000) -> set[str]:
+    """What the narrators say in ``count`` stories of each world: captions, goals, questions, options, prompts."""
+    said = {prompt.replace("{", " ").replace("}", " ") for prompt in text.PROMPTS.values()}
+    said |= {"clip order two steps when events"}
+    for name in worlds:
+        world = create_world(name)
+        for seed in range(count):
+            story = world.tell(seed, "composition" if seed % 4 == 0 else "train")
+            said.add(story.goal)
+            for event in (*story.events, *story.unseen):
+                said.update(event.wordings)
+            for question in world.questions(story):
+                said.update((question.text, *question.options))
+    return said
+
+
+def frame_times(duration: float, count: int, rng: random.Random) -> list[float]:
+    """``count`` times, one in each equal part of the duration: its middle, or in every second story anywhere in it."""
+    step = duration / count
+    if rng.random() < 0.5:
+        return [(number + 0.5) * step for number in range(count)]
+    return [(number + 0.1 + 0.8 * rng.random()) * step for number in range(count)]
+
+
+def shuffled(items: Sequence[T], rng: random.Random) -> tuple[list[T], list[int]]:
+    """The items in a random order, and the 1-based places in which they then stand, first to last."""
+    places = list(range(len(items)))
+    rng.shuffle(places)
+    return [items[place] for place in places], [places.index(number) + 1 for number in range(len(items))]
+
+
+def _always_before(story: Story, first: int, second: int) -> bool:
+    return all(order.index(first) < order.index(second) for order in story.valid_orders)
+
+
+def _array(times: Sequence[float]) -> NDArray[np.float32]:
+    return np.array(times, np.float32)
+
+
+def _cached_ids(tokenizer: object) -> Ids:
+    @functools.lru_cache(maxsize=200_000)
+    def ids(words: str) -> tuple[int, ...]:
+        return tuple(tokenizer(words, add_special_tokens=False)["input_ids"])  # type: ignore[operator]
+
+    return ids
+
+
+@functools.lru_cache(maxsize=64)
+def _card(number: int, size: int) -> NDArray[np.uint8]:
+    return title_card(f"Clip {number}", (size, size))
