@@ -141,17 +141,22 @@ def _order_figures(samples: Samples, orders: Answers) -> Figures:
 
 
 def _order_chance(samples: Samples) -> Figures:
-    """Of a random order, exactly; of always 1, 2, 3 …; of the most frequent order of each length."""
+    """Of a random order, exactly; of always 1, 2, 3 …; of the most frequent order of each length.
+
+    ``among_valid_accuracy`` is what someone scores who knows which orders are valid and takes any of them.
+    """
     known = order_chance([_truth(s) for s in samples])
     kept = ("accuracy", "step_accuracy", "identity_accuracy", "best_constant_accuracy", "best_constant_answers")
     figures = {key: known[key] for key in kept}
     figures["valid_accuracy"] = _percent([_valid_chance(s) for s in samples])
+    figures["among_valid_accuracy"] = _percent([1 / len(s.meta["valid_orders"]) for s in samples])
     block = [s for s in samples if _in_floor(s)]
     if block:
         inside = order_chance([_truth(s) for s in block])
         figures["accuracy n=3..5"] = inside["accuracy"]
         figures["best_constant_accuracy n=3..5"] = inside["best_constant_accuracy"]
         figures["valid_accuracy n=3..5"] = _percent([_valid_chance(s) for s in block])
+        figures["among_valid_accuracy n=3..5"] = _percent([1 / len(s.meta["valid_orders"]) for s in block])
     figures["per_n"] = {n: {key: row[key] for key in ("count", "accuracy")} for n, row in known["per_n"].items()}
     return figures
 

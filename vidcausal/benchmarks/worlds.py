@@ -18,6 +18,8 @@ from vidcausal.benchmarks.joining import expected_samples, is_answered, join, la
 from vidcausal.errors import ConfigError, DataError, UnknownNameError
 from vidcausal.types import TASKS, Prediction, Sample, Scores, Task
 
+__all__ = ["TaskResult", "Worlds"]
+
 Paths = str | Path | Sequence[str | Path]
 
 
