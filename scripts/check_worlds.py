@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument("--test", type=int, default=3_000, metavar="N", help="stories of the tested split")
     parser.add_argument("--split", default="validation", choices=["validation", "test", "composition"])
     parser.add_argument("--seed", type=int, default=0, help="of the blind model")
-    parser.add_argument("--epochs", type=int, default=12, help="at most; it stops where nothing improves")
+    parser.add_argument("--epochs", type=int, default=10, help="at most; it stops where nothing improves")
     parser.add_argument("--jobs", type=int, default=1, help="processes that tell stories")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     args = parser.parse_args()
