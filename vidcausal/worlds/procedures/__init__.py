@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vidcausal.worlds.canvas import RGB
-from vidcausal.worlds.procedures.goals import GOALS, HELD_OUT_GOALS, STEPS, Goal, Step
+from vidcausal.worlds.causes import actual_causes
+from vidcausal.worlds.procedures.goals import GOALS, HELD_OUT_GOALS, Goal
 from vidcausal.worlds.procedures.look import BACKGROUND, SPRITES
 from vidcausal.worlds.procedures.model import HELD_OUT_PAIRS, Plan, build, compose, draw_plan
 from vidcausal.worlds.procedures.questions import ask
 from vidcausal.worlds.procedures.scenes import Show, prepare, things_at
+from vidcausal.worlds.procedures.steps import STEPS, Step
 from vidcausal.worlds.story import Question, Sound, Split, Story, Thing
 from vidcausal.worlds.world import World
 
@@ -70,6 +72,11 @@ class Procedures(World):
         """
         values = story.model.run(story.noise, do)
         return self._story(story.seed, story.split, story.params["plan"], story.model, story.noise, values)
+
+    def causes(self, story: Story, event: str, *, largest: int = 2) -> list[tuple[str, ...]]:
+        """The Halpern-Pearl causes of an event, in terms of events: variables that cannot be seen are only witnesses."""
+        candidates = story.model.ancestors(event) & {one.id for one in (*story.events, *story.unseen)}
+        return actual_causes(story.model, story.noise, event, candidates=candidates, largest=largest)
 
     def _story(
         self, seed: int, split: Split, plan: Plan, model: Any, noise: Mapping[str, Any], values: Mapping[str, Any]

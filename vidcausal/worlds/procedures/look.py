@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from vidcausal.worlds.canvas import RGB, STATES, Box, Draw, darker, lighter
-from vidcausal.worlds.procedures.outlines import DEVICES, INKS, OUTLINES, Outline
+from vidcausal.worlds.procedures.devices import DEVICES
+from vidcausal.worlds.procedures.outlines import INKS, Outline, outlines
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
@@ -58,7 +59,7 @@ def _ink(name: str, rgb: RGB) -> RGB:
 
 def _fill(pen: ImageDraw, box: Box, points: Points, ink: RGB) -> None:
     _, _, right, bottom = box
-    if len({point for point in points}) > 2:
+    if len(set(points)) > 2:
         pen.polygon([(x * right, y * bottom) for x, y in points], fill=(*ink, 255))
 
 
@@ -70,7 +71,7 @@ def _turned(points: Points, angle: float) -> Points:
 def draw_tool(pen: ImageDraw, box: Box, rgb: RGB, state: float, variant: str) -> None:
     """A tool or an ingredient, turned by up to half a turn either way; :data:`UPRIGHT` is not turned."""
     angle = (state - UPRIGHT) * math.pi
-    for shape in OUTLINES[variant]:
+    for shape in outlines(variant):
         _fill(pen, box, _turned(_points(shape), angle), _ink(shape[1], rgb))
 
 
@@ -87,7 +88,7 @@ def _reveal(points: Points, how: str, state: float) -> Points:
 def draw_part(pen: ImageDraw, box: Box, rgb: RGB, state: float, variant: str) -> None:
     """A part of the workpiece; ``variant`` is how it comes to be seen and its name, ``state`` how much of it is."""
     how, _, name = variant.partition(":")
-    for shape in OUTLINES[name]:
+    for shape in outlines(name):
         _fill(pen, box, _reveal(_points(shape), how, state), _ink(shape[1], rgb))
 
 
@@ -162,7 +163,7 @@ def _turn(degrees: float) -> float:
     return min(max(UPRIGHT + degrees / 180.0, 0.0), 1.0)
 
 
-_MOTIONS = {
+_MOTIONS: Mapping[str, Callable[[float], tuple[float, float, float]]] = {
     "pour": lambda p: (0.08, -0.2 + 0.02 * _wave(p, 2), _turn(-70 * min(1.0, p * 4, (1 - p) * 6 + 0.3))),
     "dip": lambda p: (0.0, -0.1 - 0.1 * _wave(p, 2), UPRIGHT),
     "drop": lambda p: (0.0, -0.3 * (1 - p), UPRIGHT),
@@ -184,4 +185,3 @@ _MOTIONS = {
     "knot": lambda p: (0.1 * _wave(p, 1.5), -0.08 * _wave(p, 1), _turn(50 * _wave(p, 1))),
     "snip": lambda p: (-0.05 + 0.1 * p, 0.0, _turn(25 * _wave(p, 2.5))),
 }
-

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vidcausal.worlds.procedures.goals import GOALS, HELD_OUT_GOALS, STEPS, Goal, needs, valid_orders
-from vidcausal.worlds.procedures.outlines import DEVICES
+from vidcausal.worlds.procedures.devices import DEVICES
+from vidcausal.worlds.procedures.goals import GOALS, HELD_OUT_GOALS, Goal, needs, valid_orders
+from vidcausal.worlds.procedures.steps import STEPS
 from vidcausal.worlds.scm import SCM, TICK, Mechanism, Value, Values, Variable, after, first_of
 from vidcausal.worlds.story import COLORS, Split, Story, StoryClip, StoryEvent
 
@@ -38,15 +39,15 @@ TRUNCATED_SHARE = 0.25
 TWICE_SHARE = 0.3
 _JITTER = ((0, 0.5), (1, 0.5))
 
-DEVICE_WORDS: Mapping[str, tuple[str, str, str]] = {
-    "bell": ("rings", "rang", "ring"),
-    "flag": ("goes up", "went up", "go up"),
-    "torch": ("lights up", "lit up", "light up"),
-    "drum": ("plays", "played", "play"),
-    "balloon": ("grows", "grew", "grow"),
-    "umbrella": ("opens", "opened", "open"),
+DEVICE_WORDS: Mapping[str, tuple[str, str]] = {
+    "bell": ("rings", "ring"),
+    "flag": ("goes up", "go up"),
+    "torch": ("lights up", "light up"),
+    "drum": ("plays", "play"),
+    "balloon": ("grows", "grow"),
+    "umbrella": ("opens", "open"),
 }
-"""Device to what it does: now, in the past, and as a bare verb."""
+"""Device to what it does, and to the bare verb."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,8 @@ class Action:
 class Plan:
     """What was drawn for one story before anything happens.
 
-    ``color`` is that of the goal's thing, ``counted`` the number of tokens or dots, ``shown`` the number of ticks shown.
+    ``color`` is that of the goal's thing, ``counted`` the number of tokens or dots, ``shown`` that of the ticks
+    shown.
     """
 
     goal: Goal
@@ -153,7 +155,7 @@ def _insert(
     """The hand's actions: the steps, with presses and perhaps something to count in gaps of their own."""
     count = len(order)
     presses = 2 if count <= 3 else 1 if count >= 5 else rng.choice((1, 2))
-    extra = rng.random() < 0.6 and count + 2 * presses <= 7
+    extra = rng.random() < 0.6 and (count == 3 or (presses == 1 and count <= 6))
     twice = presses == 2 and not truncated and rng.random() < TWICE_SHARE
     gaps = list(range(count + 1))
     chosen: dict[int, tuple[str, str]] = {}
@@ -266,10 +268,10 @@ def step_words(step: str, vessel: str, article: str = "") -> tuple[str, str]:
     )
 
 
-def passive(step: str, vessel: str) -> str:
-    """ "the water was poured into the cup"."""
+def with_articles(step: str, vessel: str) -> str:
+    """A step in a sentence: ``the hand pours the water into the cup``."""
     noun, rest = step_words(step, vessel, "the ")
-    return f"the {noun} {'were' if noun.endswith('s') else 'was'} {STEPS[step].participle} {rest}"
+    return f"the hand {STEPS[step].verb} the {noun} {rest}"
 
 
 @functools.lru_cache(maxsize=4096)
@@ -280,7 +282,7 @@ def _step_wordings(step: str, vessel: str) -> tuple[str, ...]:
     are = "are" if noun.endswith("s") else "is"
     return (
         f"hand {words.verb} {noun} {rest}",
-        f"the hand {words.verb} the {noun} {full}",
+        with_articles(step, vessel),
         f"the {noun} {are} {words.participle} {full}",
         f"a hand {words.verb} {noun} {full}",
     )
@@ -303,7 +305,7 @@ def _action_wordings(plan: Plan, action: Action) -> tuple[str, ...]:
 
 
 def _device_wordings(station: Station) -> tuple[str, ...]:
-    does, _, bare = DEVICE_WORDS[station.device]
+    does, bare = DEVICE_WORDS[station.device]
     name = f"{station.color} {station.device}"
     return (f"{name} {does}", f"the {name} {does}", f"the {name} starts to {bare}")
 
@@ -335,15 +337,21 @@ def events_of(plan: Plan, model: SCM, values: Values, rng: random.Random) -> lis
             span = start * TICK, (start + DEVICE_TICKS) * TICK
             pressed = start - DEVICE_DELAY - PRESS_TICKS
             causes = tuple(name for name in (station.button, station.again) if values.get(name) == pressed)
-            events.append(
-                StoryEvent(station.device, "device", *span, _device_wordings(station), saliency, causes)
-            )
+            events.append(StoryEvent(station.device, "device", *span, _device_wordings(station), saliency, causes))
     events.sort(key=lambda event: event.start)
     return events
 
 
 def compose(
-    world: str, seed: int, split: Split, plan: Plan, model: SCM, noise: Values, values: Values, rng: random.Random, show: Any
+    world: str,
+    seed: int,
+    split: Split,
+    plan: Plan,
+    model: SCM,
+    noise: Values,
+    values: Values,
+    rng: random.Random,
+    show: Any,
 ) -> Story:
     """The story of a plan in which the variables have ``values``."""
     events = events_of(plan, model, values, rng)

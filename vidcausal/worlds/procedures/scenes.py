@@ -5,9 +5,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 
-from vidcausal.worlds.procedures.goals import STEPS, Place, Step
 from vidcausal.worlds.procedures.look import moved
 from vidcausal.worlds.procedures.model import DEVICE_TICKS, Action, Plan, Station
+from vidcausal.worlds.procedures.steps import STEPS, Place, Step
 from vidcausal.worlds.scm import TICK, Values
 from vidcausal.worlds.story import Thing
 
@@ -169,4 +169,3 @@ def _counting(show: Show, act: Act, work: float, away: float) -> list[Thing]:
     die = _count("die", number, work * 2 % 1.0 if work < 1.0 else 0.0)
     hand = Thing("hand", None, DIE[0] + 0.06, DIE[1] + 0.2 + 0.8 * away, 0.15, 0.26, 0.0, "up")
     return [*act.less, die, hand]
-
