@@ -74,7 +74,7 @@ class Procedures(World):
         return self._story(story.seed, story.split, story.params["plan"], story.model, story.noise, values)
 
     def causes(self, story: Story, event: str, *, largest: int = 2) -> list[tuple[str, ...]]:
-        """The Halpern-Pearl causes of an event, in terms of events: variables that cannot be seen are only witnesses."""
+        """The Halpern-Pearl causes of an event, as events: what cannot be seen is only a witness."""
         candidates = story.model.ancestors(event) & {one.id for one in (*story.events, *story.unseen)}
         return actual_causes(story.model, story.noise, event, candidates=candidates, largest=largest)
 
