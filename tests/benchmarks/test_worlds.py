@@ -210,6 +210,8 @@ def test_right_answers_score_a_hundred(folder: Path, tmp_path: Path) -> None:
     }
     assert scores.strict["ask"]["per_type"] == {"CW": 100.0, "TN": 100.0}
     assert scores.strict["events"]["F1 IoU=0.7"] == scores.strict["events"]["named F1 IoU=0.7"] == 100.0
+    assert scores.chance["ground"]["constant_window R@1 IoU=0.5"] > scores.chance["ground"]["random_window R@1 IoU=0.5"]
+    assert scores.chance["ground"]["constant_window window"][0] < scores.chance["ground"]["constant_window window"][1]
     assert scores.official == scores.strict
     assert scores.scored is None
     assert scores.intervals["ask"]["per_type"]["CW"] == [100.0, 100.0]

@@ -208,7 +208,8 @@ def _ground_figures(samples: Samples, spans: Answers) -> Figures:
 
 def _ground_chance(samples: Samples) -> Figures:
     targets = shares([_truth(s)[0] for s in samples], [float(s.meta["duration"]) for s in samples])
-    return {"constant_window": constant_window(targets), "random_window": random_window(targets)}
+    ways = {"constant_window": constant_window(targets), "random_window": random_window(targets)}
+    return {f"{way} {name}": value for way, figures in ways.items() for name, value in figures.items()}
 
 
 def _ground_intervals(samples: Samples, spans: Answers) -> Figures:

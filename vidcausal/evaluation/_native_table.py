@@ -137,7 +137,7 @@ def _value(result: TaskResult, figure: str) -> dict[str, Any]:
 def _beside(task: Task, figure: str, chance: Mapping[str, Any]) -> dict[str, float]:
     if task == "ground":
         names = {"constant window": "constant_window", "random window": "random_window"}
-        return {name: chance[key][figure] for name, key in names.items()}
+        return {name: chance[f"{key} {figure}"] for name, key in names.items()}
     beside = {"chance": chance[figure]} if figure in chance else {}
     if figure.startswith("accuracy") and (ceiling := chance.get(f"among_valid_{figure}")) is not None:
         beside["one of the valid orders"] = ceiling
