@@ -18,7 +18,7 @@ from typing import Any, Literal
 from vidcausal.worlds.scm import SCM, Mechanism, Value, Values, Variable, first_of
 
 Pace = Literal["slow", "fast"]
-PACES: dict[str, tuple[float, int]] = {"slow": (0.055, 4), "fast": (0.08, 2)}
+PACES: dict[Pace, tuple[float, int]] = {"slow": (0.055, 4), "fast": (0.08, 2)}
 """A toy's pace: share of the frame's side in a tick, and ticks that it waits before it runs."""
 
 SIZE = 0.17
@@ -216,7 +216,7 @@ def _own_noise(values: Values, noise: Value) -> Value:
 
 def _runs(step: Step, pushed: Sequence[str], delay: int, extra: int = 0) -> Mechanism:
     """The mover is ready ``delay`` ticks after the first of ``pushed``, waits, runs: the tick in which it arrives."""
-    waits = {pace: delay + wait + step.run_ticks(pace) + extra for pace, (_, wait) in PACES.items()}  # type: ignore[arg-type]
+    waits = {pace: delay + wait + step.run_ticks(pace) + extra for pace, (_, wait) in PACES.items()}
     pace = f"pace({step.mover})"
     if len(pushed) == 1:
         only = pushed[0]

@@ -7,6 +7,7 @@ other; see :mod:`vidcausal.worlds.choices`.
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -60,16 +61,24 @@ class Asker:
         return f"the {self.cast.name(toy)}"
 
     def pick(
-        self, type: str, stems: Sequence[str], focus: Focus, named: Iterable[str], **more: object
+        self,
+        type: str,
+        stems: Sequence[str],
+        focus: Focus,
+        named: Iterable[str],
+        spans: Sequence[tuple[float, float]],
+        never: Iterable[str] = (),
     ) -> list[Question]:
-        """A question whose options differ in the toy; toys that are ``named`` or in ``never`` are no options."""
-        out = {*named, *more.get("never", ())}  # type: ignore[misc]
+        """A question whose options differ in the toy.
+
+        Toys that the question has ``named`` are no options, nor are those of ``never``, which would be right as well.
+        """
+        out = {*named, *never}
         if focus.toy in out:
             return []
         present = [focus.text.format(self.the(toy)) for toy in self.cast.playing if toy not in out]
         absent = [focus.text.format(self.the(toy)) for toy in self.cast.absent]
-        right = focus.text.format(self.the(focus.toy))
-        made = question(self.rng, type, stems, right, present, absent, more.get("spans", ()))  # type: ignore[arg-type]
+        made = question(self.rng, type, stems, focus.text.format(self.the(focus.toy)), present, absent, spans)
         return [made] if made else []
 
     def clauses(self, event: StoryEvent) -> list[Clause]:
@@ -132,7 +141,8 @@ def _why(asker: Asker) -> list[Question]:
             focus = Focus(step.target, "{} was in its way")
         else:
             continue
-        return asker.pick("CW", stems, focus, {step.mover, step.target} - {focus.toy}, spans=[_span(event)])
+        named = [name for name in (step.mover, step.target) if name != focus.toy]
+        return asker.pick("CW", stems, focus, named, [_span(event)])
     return []
 
 
@@ -142,12 +152,12 @@ def _how(asker: Asker) -> list[Question]:
     for first in hits.values():
         middle = asker.step(first).target or ""
         if middle in hits:
-            ways.append(lambda first=first, second=hits[middle]: _by_way(asker, first, second))  # type: ignore[misc]
+            ways.append(functools.partial(_by_way, asker, first, hits[middle]))
     pushed = {asker.step(event).target: event for event in hits.values()}
     for event in asker.shown:
         if event.kind in ("fall", "exit") and asker.step(event).mover in pushed:
             push = pushed[asker.step(event).mover]
-            ways.append(lambda event=event, push=push: _pushed(asker, event, push))  # type: ignore[misc]
+            ways.append(functools.partial(_pushed, asker, event, push))
     return next((made for way in _shuffled(asker.rng, ways) if (made := way())), [])
 
 
@@ -160,7 +170,7 @@ def _by_way(asker: Asker, first: StoryEvent, second: StoryEvent) -> list[Questio
         f"how did the push get from {a} to {b}?",
     ]
     spans = [_span(first), _span(second)]
-    return asker.pick("CH", stems, Focus(middle, "by way of {}"), {start, end}, spans=spans)
+    return asker.pick("CH", stems, Focus(middle, "by way of {}"), (start, end), spans)
 
 
 def _pushed(asker: Asker, event: StoryEvent, push: StoryEvent) -> list[Question]:
@@ -174,7 +184,7 @@ def _pushed(asker: Asker, event: StoryEvent, push: StoryEvent) -> list[Question]
         ]
     else:
         stems = [f"how did {name} get out?", f"how did {name} come to leave?", f"how was {name} sent away?"]
-    return asker.pick("CH", stems, Focus(asker.step(push).mover, "pushed by {}"), {toy}, spans=[_span(push)])
+    return asker.pick("CH", stems, Focus(asker.step(push).mover, "pushed by {}"), {toy}, [_span(push)])
 
 
 def _next(asker: Asker) -> list[Question]:
@@ -239,7 +249,7 @@ def _ask(asker: Asker, type: str, told: StoryEvent, asked: StoryEvent) -> list[Q
         return []
     clause, focus = asker.rng.choice(ways)
     stems = [stem.format(clause.text) for stem in _STEMS[type]]
-    return asker.pick(type, stems, focus, clause.names, spans=[_span(asked)])
+    return asker.pick(type, stems, focus, clause.names, [_span(asked)])
 
 
 def _count(asker: Asker) -> list[Question]:
@@ -317,25 +327,25 @@ def _without(asker: Asker, event: StoryEvent) -> Iterator[Question]:
     instead = story.model.run(story.noise, {event.id: None})
     name = asker.the(toy)
     absence = asker.rng.choice((f"if {name} had not come in?", f"without {name}?", f"had {name} stayed away?"))
-    hit = {asker.step(e).target for e in asker.shown if e.kind == "hit"}
-    ever = hit | {asker.step(e).target for e in story.unseen if e.kind == "hit"}
-    hits = [
-        (step.mover, step.target) for id, step in asker.steps.items() if step.kind == "hit" and instead[id] is not None
-    ]
-    still = {target for _, target in hits}
-    playing = asker.cast.playing
-    if lost := [one for one in playing if one in hit and one not in still]:
+    shown = {target: _span(e) for e in asker.shown if e.kind == "hit" and (target := asker.step(e).target)}
+    later = {target for e in story.unseen if e.kind == "hit" and (target := asker.step(e).target)}
+    hits = [step for id, step in asker.steps.items() if step.kind == "hit" and instead[id] is not None]
+    still = {step.target for step in hits if step.target}
+    if lost := [one for one in asker.cast.playing if one in shown and one not in still]:
         right = asker.rng.choice(lost)
         stems = [f"which toy that was hit would not have been hit {absence}"]
-        yield from asker.pick("CF", stems, Focus(right, "{}"), {toy}, never=(ever - still) - {right})
-    if kept := [one for one in playing if one in hit and one in still and one != toy]:
+        never = ({*shown, *later} - still) - {right}
+        yield from asker.pick("CF", stems, Focus(right, "{}"), (toy,), [shown[right]], never)
+    if kept := [one for one in asker.cast.playing if one in shown and one in still]:
         right = asker.rng.choice(kept)
         stems = [f"which toy would still have been hit {absence}"]
-        yield from asker.pick("CF", stems, Focus(right, "{}"), {toy}, never=still - {right})
-    for mover, target in hits:
-        if target in hit and story.model.run(story.noise)[f"hit({mover}, {target})"] is None:
-            stems = [f"which toy would have hit {asker.the(target or '')} {absence}"]
-            yield from asker.pick("CF", stems, Focus(mover, "{}"), {toy, target or ""})
+        yield from asker.pick("CF", stems, Focus(right, "{}"), (toy,), [shown[right]], still - {right})
+    for step in hits:
+        # A backup: it hits what something else has hit in fact.
+        if step.target in shown and story.params["values"][step.name] is None:
+            stems = [f"which toy would have hit {asker.the(step.target)} {absence}"]
+            spans = [shown[step.target]]
+            yield from asker.pick("CF", stems, Focus(step.mover, "{}"), (toy, step.target), spans)
 
 
 def _predict(asker: Asker) -> list[Question]:
@@ -347,7 +357,7 @@ def _predict(asker: Asker) -> list[Question]:
     toy = step.target if step.kind == "hit" else step.mover
     stems = ["what will happen next?", "what is going to happen next?", "what would come next if the video went on?"]
     span = (begun[0].start, story.duration)
-    return asker.pick("PR", stems, Focus(toy or "", _FUTURE[step.kind]), (), spans=[span])
+    return asker.pick("PR", stems, Focus(toy or "", _FUTURE[step.kind]), (), [span])
 
 
 def _span(event: StoryEvent) -> tuple[float, float]:
