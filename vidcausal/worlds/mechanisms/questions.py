@@ -87,6 +87,7 @@ class _Asker:
         spans: Sequence[tuple[float, float]],
     ) -> Question | None:
         fill = form.format
+        spans = [(start, min(end, self.story.duration)) for start, end in spans]
         return question(
             self.rng, type, texts, fill(right), [fill(x) for x in present], [fill(x) for x in absent], spans
         )
@@ -194,8 +195,8 @@ class _Asker:
         when = "before" if backward else "after"
         texts = (
             f"how many devices began to act {when} {name}?",
-            f"how many devices were set off or used {when} {name}?",
-            f"how many other devices had their start {when} {name}?",
+            f"how many of the devices began {when} {name}?",
+            f"how many other devices began to act {when} {name}?",
         )
         return question(self.rng, "DC", texts, NUMBERS[number], NUMBERS, (), [other.span for other in self.acts])
 
@@ -225,7 +226,7 @@ class _Asker:
             texts = (
                 f"what kind of device is the {color} one?",
                 f"what is the {color} device?",
-                f"what sort of thing is the {color} device?",
+                f"which kind of thing is the {color} device?",
             )
             here = [d.kind for d in self.devices if not d.by_hand and d.kind in kinds]
             options = [f"a {kind}" for kind in here], [f"a {kind}" for kind in kinds]
@@ -274,7 +275,7 @@ class _Asker:
         texts = (
             f"which device acted but would have stayed still if {clause}?",
             f"which device that acted would have done nothing if {clause}?",
-            f"whose action would have been missing if {clause}?",
+            f"which of the devices that acted would have stayed still if {clause}?",
         )
         right = [act for act in self.acts if act is not without and values[act.event.id] is None]
         return self._one_of(texts, right, without)
