@@ -23,11 +23,12 @@ from vidcausal.worlds.story import COLORS, QUESTION_TYPES, SPLITS, Story
 from .told import COUNT, asked, every, fingerprint, frames, grid, stories, whole, world
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+NAMES = [name for name, where in WORLDS.items() if where.startswith("vidcausal.")]
 RENDERED = 16
 """Stories of a world whose frames are looked at."""
 
 
-@pytest.fixture(params=list(WORLDS), scope="module")
+@pytest.fixture(params=NAMES, scope="module")
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -36,7 +37,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 def test_another_process_with_other_hashes_makes_the_same_samples() -> None:
-    samples = [(kind, split, seed) for kind in WORLDS for split in SPLITS for seed in (0, 3)]
+    samples = [(kind, split, seed) for kind in NAMES for split in SPLITS for seed in (0, 3)]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONHASHSEED": "4711"}
     if os.environ.get("PYTHONHASHSEED") == "4711":
         environment["PYTHONHASHSEED"] = "4712"
@@ -167,10 +168,16 @@ def test_captions_tell_the_events_of_a_video_apart(name: str) -> None:
             assert all(0 <= rating <= 4 for rating in event.saliency)
 
 
-def test_about_a_quarter_of_the_videos_end_with_something_under_way(name: str) -> None:
+def test_about_a_quarter_of_the_videos_end_before_an_effect_whose_cause_is_shown(name: str) -> None:
+    """Either what comes next is under way when the video ends, or something that leads to it was seen."""
     told = every(name)
-    under_way = [story for story in told if any(event.start < story.duration < event.end for event in story.unseen)]
-    assert 0.15 <= len(under_way) / len(told) <= 0.4
+    cut = 0
+    for story in told:
+        shown = {event.id for event in story.events}
+        cut += any(event.start < story.duration or shown & set(event.causes) for event in story.unseen)
+        predicted = [question for question in world(name).questions(story) if question.type == "PR"]
+        assert len(predicted) <= len(story.unseen), "nothing is left to be predicted"
+    assert 0.15 <= cut / len(told) <= 0.4
 
 
 def test_events_can_be_heard(name: str) -> None:
@@ -218,10 +225,9 @@ def test_without_an_event_the_video_is_the_same_until_it_would_begin(name: str) 
             assert event.id not in [kept.id for kept in whole(other)]
             before = [time for time in grid(story) if time <= event.start]
             assert (frames(name, story, before) == frames(name, other, before)).all(), f"{event.caption} shows early"
-            within = list(np.linspace(event.start, event.end, 9)[1:])
-            differ = (frames(name, story, within) != frames(name, other, within)).any((1, 2, 3))
-            assert differ[:4].any(), f"{event.caption} begins late"
-            assert differ[-1] or differ[-3:].any(), f"{event.caption} leaves nothing to see"
+            for moment, edge in (("begins late", event.start), ("ends early", event.end - 0.5)):
+                part = [edge + k / 16 for k in range(1, 9)]
+                assert (frames(name, story, part) != frames(name, other, part)).any(), f"{event.caption} {moment}"
 
 
 def test_the_counterfactual_story_is_what_the_model_says(name: str) -> None:
@@ -242,7 +248,7 @@ def test_frames_have_the_size_that_was_asked_for(name: str, size: int) -> None:
 
 
 def test_worlds_look_different_at_a_glance() -> None:
-    backgrounds = [world(kind).stage(stories(kind)[0])[0] for kind in WORLDS]
+    backgrounds = [world(kind).stage(stories(kind)[0])[0] for kind in NAMES]
     for one, other in itertools.combinations(backgrounds, 2):
         assert max(abs(a - b) for a, b in zip(one, other, strict=True)) >= 40
 
@@ -271,7 +277,7 @@ def test_most_stories_have_clips(name: str) -> None:
     assert sum(bool(story.clips) for story in told) >= 0.55 * len(told)
 
 
-def test_valid_orders_hold_the_shown_one_and_none_against_the_causes(name: str) -> None:
+def test_valid_orders_are_those_in_which_causes_come_first(name: str) -> None:
     for story in every(name):
         if not story.clips:
             continue
@@ -282,9 +288,9 @@ def test_valid_orders_hold_the_shown_one_and_none_against_the_causes(name: str) 
         parents = {event.id: set(event.causes) for event in story.events}
         of = [ids[clip.caption] for clip in story.clips]
         needs = [(i, j) for i in range(count) for j in range(count) if of[i] in above(parents, of[j])]
-        for order in story.valid_orders:
-            assert sorted(order) == list(range(count))
-            assert all(order.index(i) < order.index(j) for i, j in needs), f"{story.split} {story.seed}: {order}"
+        every_order = itertools.permutations(range(count))
+        right = {order for order in every_order if all(order.index(i) < order.index(j) for i, j in needs)}
+        assert set(story.valid_orders) == right, f"{story.split} {story.seed}"
 
 
 def above(parents: Mapping[str, set[str]], event: str) -> set[str]:
