@@ -224,7 +224,7 @@ class _Sheet:
         y = _title(pen, y, "causal graph", "what each variable was; dashed: never happened")
         plan = layout(list(nodes), edges)
         middle = y + plan.num_rows * _ROW / 2
-        pitch = _INNER / max(plan.num_layers, 4)
+        pitch = min(_INNER / max(plan.num_layers, 1), 250)
         width = min(pitch - 26, 170)
         for (parent, child), route in plan.routes.items():
             strong = all(_happened(nodes[name]) for name in (parent, child))
@@ -263,7 +263,7 @@ class _Sheet:
         else:
             pen.box(box, PAPER)
             pen.dashed_box(box, SOFT)
-        lines = wrapped(node["id"].replace("_", " "), 13, width - 10, 2)
+        lines = wrapped(_spoken(node["id"]), 13, width - 10, 2)
         top = y - 6 - 8 * (len(lines) - 1)
         for number, line in enumerate(lines):
             pen.text((x, top + 15 * number - 2), line, 13, INK, "mm")
@@ -275,7 +275,7 @@ class _Sheet:
         last = next((event for event in reversed(self.sample["events"]) if causes.get(event["id"])), None)
         if last is None:
             return y
-        found = "; ".join(" and ".join(cause) for cause in causes[last["id"]])
+        found = "; ".join(" and ".join(map(_spoken, cause)) for cause in causes[last["id"]])
         for line in wrapped(f"actual causes of “{last['caption']}”: {found}", 15, _INNER):
             pen.text((MARGIN, y + 10), line, 15, INK)
             y += 21
@@ -326,6 +326,10 @@ def _color(caption: str, number: int) -> RGB:
     """The last color that the caption names, mostly that of what changes; where there is none, one by turns."""
     named = [COLORS[word] for word in caption.split() if word in COLORS]
     return named[-1] if named else _BACKUP[number % len(_BACKUP)]
+
+
+def _spoken(variable: str) -> str:
+    return variable.replace("_", " ")
 
 
 def _happened(node: dict[str, Any]) -> bool:

@@ -88,9 +88,9 @@ def _tick(t: Wave, seconds: float, pitch: float) -> Wave:
 
 
 def _buzz(t: Wave, seconds: float, pitch: float) -> Wave:
-    hertz = 100 + 80 * pitch
-    square: Wave = np.sum([_tone(t, hertz * k) / k for k in (1, 3, 5, 7, 9)], axis=0)
-    return 0.7 * _swell(t, seconds) * square
+    # Odd harmonics that hardly fade: a harsh sound, unlike the soft low ones.
+    harsh: Wave = np.sum([_tone(t, (110 + 60 * pitch) * k) / k**0.3 for k in range(1, 17, 2)], axis=0)
+    return 0.3 * _swell(t, seconds) * harsh
 
 
 SOUNDS: dict[str, Synth] = {
