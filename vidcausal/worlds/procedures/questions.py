@@ -210,7 +210,7 @@ def _where(a: _Asked) -> Question | None:
     one = a.rng.choice(a.plan.stations)
     name = a.rng.choice((one.device, f"{one.color} button", f"{one.color} {one.device}"))
     texts = (f"where is the {name}?", f"at which place is the {name}?", f"where on the table is the {name}?")
-    return a.ask_place("DL", texts, "at the {}", one.place, [(0.0, a.story.duration)])
+    return a.ask_place("DL", texts, "{}", one.place, [(0.0, a.story.duration)])
 
 
 def _other(a: _Asked) -> Question | None:
