@@ -168,3 +168,16 @@ def test_how_often_words_go_with_right_options_does_not_help(world: Procedures, 
     for type, found in hits.items():
         slack = 3 * (0.16 / len(found)) ** 0.5
         assert abs(sum(found) / len(found) - 0.2) < max(0.05, slack), (type, sum(found) / len(found))
+
+
+@pytest.mark.parametrize("split", ["train", "composition"])
+def test_every_color_and_every_device_is_as_likely_where_a_button_is_pressed(world: Procedures, split: Split) -> None:
+    stations = [stations_of(world.tell(seed, split))[0] for seed in range(3000)]
+    for values, kinds in (
+        ([one.color for one in stations], len(COLORS)),
+        ([one.device for one in stations], len(DEVICE_WORDS)),
+        ([str(one.place) for one in stations], len(PLACES)),
+    ):
+        counts = Counter(values)
+        assert len(counts) == kinds
+        assert all(abs(count / 3000 - 1 / kinds) < 0.025 for count in counts.values())

@@ -136,15 +136,20 @@ def draw_plan(rng: random.Random, split: Split) -> Plan:
 def _stations(rng: random.Random, split: Split) -> tuple[str, tuple[Station, ...]]:
     devices = rng.sample(tuple(DEVICES), NUM_STATIONS)
     places = rng.sample(range(len(PLACES)), NUM_STATIONS)
-    while True:
+    colors = rng.sample(tuple(COLORS), NUM_STATIONS + 1)
+    if split == "composition":
+        # At the button that is always pressed every color is as likely as every other, so those without a held-out
+        # pair come too; then the pair is at the device that never starts.
+        free = [color for color in COLORS if color not in HELD_OUT_PAIRS.values()]
+        at = -1 if rng.random() < len(free) / len(COLORS) else 0
+        first = rng.choice(free) if at else ""
+        pair = HELD_OUT_PAIRS[devices[at]]
+        others = [color for color in colors if color not in (first, pair)]
+        colors = [first, others[0], pair, others[1]] if first else [pair, *others[:NUM_STATIONS]]
+    while split != "composition" and any(
+        HELD_OUT_PAIRS[device] == color for device, color in zip(devices, colors, strict=False)
+    ):
         colors = rng.sample(tuple(COLORS), NUM_STATIONS + 1)
-        if split == "composition":
-            # The one that is always pressed has a pair that the other splits never show.
-            held = HELD_OUT_PAIRS[devices[0]]
-            colors = [held, *[color for color in colors if color != held]][: NUM_STATIONS + 1]
-            break
-        if all(HELD_OUT_PAIRS[device] != color for device, color in zip(devices, colors, strict=False)):
-            break
     trio = zip(devices, colors, places, strict=False)
     return colors[-1], tuple(Station(device, color, place) for device, color, place in trio)
 
