@@ -69,7 +69,7 @@ def _chime(t: Wave, seconds: float, pitch: float) -> Wave:
 def _pour(t: Wave, seconds: float, pitch: float) -> Wave:
     bubbles = 0.6 + 0.4 * _tone(t, 11 + 6 * pitch)
     rising = np.sin(2 * np.pi * (300 + 400 * pitch) * t * (1 + 0.25 * t / seconds))
-    return _swell(t, seconds, 0.05) * (0.55 * _smooth(_noise(t), 6) * bubbles + 0.15 * rising * bubbles)
+    return _swell(t, seconds, 0.05) * bubbles * (0.4 * _noise(t) + 0.2 * rising)
 
 
 def _creak(t: Wave, seconds: float, pitch: float) -> Wave:
