@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vidcausal.errors import ConfigError, MissingWeightsError
 from vidcausal.models.preprocessing import Preprocessing
+from vidcausal.nn.conv_stem import with_differences
 from vidcausal.video.frames import FrameBatch
 
 Library = Literal["transformers", "open_clip", "conv"]
@@ -56,8 +57,16 @@ class VisionEncoder(nn.Module):
         """Features a frame has."""
         return int(self.tower.num_patches(self.preprocessing.size))  # type: ignore[operator]
 
+    @property
+    def looks_back(self) -> bool:
+        """Whether the tower is shown what changed since the frame before (:func:`with_differences`)."""
+        return bool(getattr(self.tower, "looks_back", False))
+
     def forward(self, pixels: Tensor) -> Tensor:
-        """Features of preprocessed pixels, ``[t, 3, H, W] -> [t, p, d]``; gradients flow."""
+        """Features of preprocessed pixels, ``[t, 3, H, W] -> [t, p, d]``; gradients flow.
+
+        With :attr:`looks_back` the pixels are ``[t, 6, H, W]``.
+        """
         features: Tensor = self.tower(pixels)
         return features
 
@@ -70,9 +79,15 @@ class VisionEncoder(nn.Module):
         """Features batch by batch, ``[<= batch_size, p, d]``, so that a caller need not hold them all."""
         if not len(frames):
             raise ValueError("there are no frames to encode; sample at least one")
+        before: Tensor | None = None
         for start in range(0, len(frames), self.batch_size):
             with torch.no_grad():
-                yield self(self.preprocess(frames.data[start : start + self.batch_size]))
+                pixels = self.preprocess(frames.data[start : start + self.batch_size])
+                last = pixels[-1:]
+                if self.looks_back:
+                    pixels = with_differences(pixels, before)
+                before = last
+                yield self(pixels)
 
     def encode(self, frames: FrameBatch) -> Tensor:
         """Features of all frames, ``[t, p, d]``, without gradients."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vidcausal.nn.conv_stem import with_differences
 from vidcausal.nn.fusion.splice import splice
 from vidcausal.training.packing import VIDEO, Packed, pack
 from vidcausal.training.stories import COLOR_NAMES, Example
@@ -123,8 +124,10 @@ class Trainee(nn.Module):
         return Losses(total, {name: float(value.detach()) for name, value in parts.items()}, right)
 
     def _features(self, frames: Tensor) -> Tensor:
-        pixels = self.encoder.preprocess(frames.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
-        features: Tensor = self.encoder(pixels)
+        pixels = self.encoder.preprocess(frames.flatten(0, 1))
+        if self.encoder.looks_back:
+            pixels = with_differences(pixels.unflatten(0, frames.shape[:2])).flatten(0, 1)
+        features: Tensor = self.encoder(pixels.contiguous(memory_format=torch.channels_last))
         return features
 
     def _things(self, features: Tensor, cells: Tensor) -> dict[str, Tensor]:

@@ -21,6 +21,9 @@ VIDEO = -200
 """Stands for one projected feature; the same number as in :mod:`vidcausal.models.video_lm`."""
 
 
+ROUND = 64
+
+
 @dataclass(frozen=True)
 class Branch:
     """A piece of text that continues another.
@@ -89,13 +92,14 @@ def pack(rows: Sequence[Row], *, length: int | None = None) -> Packed:
 
     Args:
         rows: at least one.
-        length: tokens every row is padded to; None for the longest.
+        length: tokens every row is padded to; None for the longest, up to a multiple of :data:`ROUND`: few different
+            shapes, for each of which a CPU prepares its kernels once.
 
     Raises:
         ValueError: a row is longer than ``length``, or a root learns its first token.
     """
     longest = max(row.length for row in rows)
-    size = longest if length is None else length
+    size = -(-longest // ROUND) * ROUND if length is None else length
     if longest > size:
         raise ValueError(f"a row has {longest} tokens, more than length={size}")
     names = tuple(sorted({branch.task for row in rows for branch in row.branches}))
