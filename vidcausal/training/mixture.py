@@ -12,7 +12,7 @@ from vidcausal.training.objectives import Batch, collate
 from vidcausal.training.stories import Example, Shape, Storyteller, all_kinds
 from vidcausal.worlds.story import Split
 
-KINDS = ("video", "clip", "shuffled", "reasoning", "ordering")
+KINDS = ("frames", "video", "clip", "shuffled", "reasoning", "ordering")
 LONGEST_SEARCH = 200
 """Seeds that are looked at for a story that a kind of row can be made of."""
 

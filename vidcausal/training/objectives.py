@@ -94,34 +94,53 @@ class Trainee(nn.Module):
         self.encoder, self.projector, self.language = model.encoder, model.projector, model.language
         width = int(self.language.get_input_embeddings().weight.shape[1])
         vocabulary = int(self.language.get_input_embeddings().weight.shape[0])
-        self.word_head = nn.Linear(width, vocabulary)
-        nn.init.constant_(self.word_head.bias, -5.0)  # most words are true of no frame
+        self.frame_head, self.word_head = nn.Linear(width, vocabulary), nn.Linear(width, vocabulary)
+        for head in (self.frame_head, self.word_head):
+            nn.init.constant_(head.bias, -5.0)  # most words are true of no frame
         self.color_head = nn.Linear(self.encoder.dim, len(COLOR_NAMES))
         self.kind_head = nn.Linear(self.encoder.dim, num_kinds)
 
     def forward(self, batch: Batch, weights: Weights) -> Losses:
         """The losses of a batch."""
         parts: dict[str, Tensor] = {}
-        embeddings = self.language.get_input_embeddings()(batch.packed.ids.clamp(min=0))
+        right: dict[str, tuple[int, int]] = {}
+        total = torch.zeros((), device=batch.times.device)
+        projected = None
         if batch.frames.shape[1]:
             features = self._features(batch.frames)
             b, t = batch.frames.shape[:2]
             projected = self.projector(features.reshape(b, t, *features.shape[1:]), batch.times).tokens
-            embeddings = splice(batch.packed.ids, embeddings, projected.to(embeddings.dtype), VIDEO)
             if len(batch.cells):
                 parts |= self._things(features, batch.cells)
-        hidden = self.language.model(
+            if batch.words.shape[-1]:
+                parts["frame words"] = self._words(self.frame_head, projected, batch.words)
+        if batch.kind != "frames":
+            hidden = self._read(batch, projected)
+            if projected is not None and batch.words.shape[-1]:
+                parts["words"] = self._words(self.word_head, hidden[batch.packed.ids == VIDEO], batch.words)
+            total, right = self._answers(hidden, batch.packed, weights, parts)
+        for name, weight in (
+            ("words", weights.words),
+            ("frame words", weights.words),
+            ("color", weights.things),
+            ("kind", weights.things),
+        ):
+            if name in parts:
+                total = total + weight * parts[name]
+        return Losses(total, {name: float(value.detach()) for name, value in parts.items()}, right)
+
+    def _read(self, batch: Batch, projected: Tensor | None) -> Tensor:
+        """What the language model makes of the rows: ``[b, s, d]``."""
+        embeddings = self.language.get_input_embeddings()(batch.packed.ids.clamp(min=0))
+        if projected is not None:
+            embeddings = splice(batch.packed.ids, embeddings, projected.to(embeddings.dtype), VIDEO)
+        hidden: Tensor = self.language.model(
             inputs_embeds=embeddings,
             attention_mask=batch.packed.mask,
             position_ids=batch.packed.positions,
             use_cache=False,
         ).last_hidden_state
-        if batch.words.shape[-1]:
-            parts["words"] = self._words(hidden, batch)
-        total, right = self._answers(hidden, batch.packed, weights, parts)
-        total = total + weights.words * parts.get("words", torch.zeros(()))
-        total = total + weights.things * (parts.get("color", torch.zeros(())) + parts.get("kind", torch.zeros(())))
-        return Losses(total, {name: float(value.detach()) for name, value in parts.items()}, right)
+        return hidden
 
     def _features(self, frames: Tensor) -> Tensor:
         pixels = self.encoder.preprocess(frames.flatten(0, 1))
@@ -138,12 +157,11 @@ class Trainee(nn.Module):
             parts["color"] = F.cross_entropy(self.color_head(seen[colored]).float(), cells[colored, 2])
         return parts
 
-    def _words(self, hidden: Tensor, batch: Batch) -> Tensor:
-        b, t, _ = batch.words.shape
-        places = batch.packed.ids == VIDEO
-        frames = hidden[places].reshape(b, t, -1, hidden.shape[-1]).mean(2)
-        logits = self.word_head(frames).float()
-        return F.binary_cross_entropy_with_logits(logits, batch.words, reduction="none").sum(-1).mean()
+    def _words(self, head: nn.Module, tokens: Tensor, words: Tensor) -> Tensor:
+        """Which words are true of each frame, from the mean of its tokens (all frames' tokens in reading order)."""
+        b, t, _ = words.shape
+        logits = head(tokens.reshape(b, t, -1, tokens.shape[-1]).mean(2)).float()
+        return F.binary_cross_entropy_with_logits(logits, words, reduction="none").sum(-1).mean()
 
     def _answers(
         self, hidden: Tensor, packed: Packed, weights: Weights, parts: dict[str, Tensor]

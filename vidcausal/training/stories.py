@@ -1,7 +1,7 @@
 """Stories of the worlds as training rows: frames straight from the renderer, and every task as text behind them.
 
-Four kinds of rows: a whole video with all tasks; one clip to be described; shuffled clips behind title cards to be
-ordered at once; and text alone, where records are given and reasoning is asked for.
+Kinds of rows: frames alone, where words and things are to be seen; a whole video with all tasks; one clip to be
+described; shuffled clips to be ordered at once; and text alone, where records are given and reasoning is asked for.
 """
 
 from __future__ import annotations
@@ -106,6 +106,16 @@ class Storyteller:
             if rng.random() < 0.5:
                 self._ask(row, "", question, describe, "recall")
         return Example("video", frames, _array(times), row, self._words(story, times), cells)
+
+    def frames(self, seed: int) -> Example:
+        """A whole video without any task: only what is to be seen in each frame is learned, which costs little."""
+        story = self.world.tell(seed, self.split)
+        rng = self.world.random(seed, self.split, "training")
+        times = frame_times(story.duration, self.shape.frames, rng)
+        frames, cells = self._look(story, times, rng)
+        row = Row()
+        row.add([self.bos], answer=1)
+        return Example("frames", frames, _array(times), row, self._words(story, times), cells)
 
     def reasoning(self, seed: int) -> Example:
         """Records given as text, reasoning asked for; goals and steps to be ordered."""
