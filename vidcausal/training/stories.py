@@ -188,7 +188,8 @@ class Storyteller:
                 shown.append(now + CARD_SECONDS / 2)
                 now += CARD_SECONDS
             inside = frame_times(clip.end - clip.start, self.shape.shuffled_frames // count, rng)
-            frames.append(self.world.render(story, [clip.start + time for time in inside], self.shape.size))
+            scenes = [self.world.scene(story, clip.start + time) for time in inside]
+            frames.append(self._painted(story, scenes, rng))
             shown += [now + time for time in inside]
             table += f"clip {number} {now:.1f} {now + clip.end - clip.start:.1f}\n"
             now += clip.end - clip.start
@@ -233,10 +234,9 @@ class Storyteller:
     def _look(
         self, story: Story, times: Sequence[float], rng: random.Random
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        color, static = self.world.stage(story)
+        _, static = self.world.stage(story)
         scenes = [self.world.scene(story, time) for time in times]
-        backdrop = self.world.painter.backdrop(color, static, self.shape.size)
-        frames = self.world.painter.paint(backdrop, scenes)
+        frames = self._painted(story, scenes, rng)
         cells = [
             self._cell(frame, thing)
             for frame, scene in enumerate(scenes)
@@ -244,6 +244,20 @@ class Storyteller:
             if 0 <= thing.x < 1 and 0 <= thing.y < 1
         ]
         return frames, np.array(cells, np.int64).reshape(-1, 4)
+
+    def _painted(self, story: Story, scenes: Sequence[Sequence[Thing]], rng: random.Random) -> NDArray[np.uint8]:
+        """Frames at the model's size: drawn at it, or (every second time) twice as large and averaged.
+
+        A video file is larger than the model's frames and is made smaller before it is seen, which softens edges.
+        """
+        scale = rng.choice((1, 2))
+        color, static = self.world.stage(story)
+        painter, size = self.world.painter, self.shape.size
+        frames = painter.paint(painter.backdrop(color, static, scale * size), scenes)
+        if scale == 1:
+            return frames
+        quarters = [frames[:, y::2, x::2].astype(np.uint16) for y in (0, 1) for x in (0, 1)]
+        return ((quarters[0] + quarters[1] + quarters[2] + quarters[3] + 2) // 4).astype(np.uint8)
 
     def _cell(self, frame: int, thing: Thing) -> tuple[int, int, int, int]:
         side = self.shape.size // 8
