@@ -44,6 +44,8 @@ logger = logging.getLogger(__name__)
 SIZES = (32, 720)
 RATES = (1.0, 30.0)
 _QUALITY = 20
+_DEADLINE = 900.0
+"""Seconds for one video, which takes a fraction of one: a machine with much else to do is no reason to give up."""
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
@@ -212,6 +214,7 @@ class _Maker:
                 sound=(sound, RATE),
                 quality=_QUALITY,
                 threads=1,
+                deadline=_DEADLINE,
             )
 
 
@@ -316,8 +319,9 @@ def _appending(path: Path) -> Iterator[Callable[[bytes], None]]:
             before = file.tell()
             try:
                 written = 0
-                while written < len(line):
-                    written += file.write(line[written:])
+                with _full_disk(path):
+                    while written < len(line):
+                        written += file.write(line[written:])
             except BaseException:
                 file.truncate(before)
                 raise

@@ -88,7 +88,7 @@ def write(annotations: Sequence[Annotation], folder: Path) -> dict[str, int]:
     lines = [json.dumps(row | {"clips": _clips(q)}, ensure_ascii=False) for row, q in zip(rows, found, strict=True)]
     write_atomic(folder / FILES[1], "".join(f"{line}\n" for line in lines).encode())
     with_clips = sum(bool(sample["clips"]) for sample in annotations)
-    return {"questions": len(found), "left_out_several_orders": with_clips - len(found)}
+    return {"questions": len(found), "left_out": with_clips - len(found)}
 
 
 def _question(number: int, sample: Annotation) -> Question:
