@@ -28,6 +28,8 @@ CARD_SECONDS = 1.0
 SHARED_WEIGHT = 0.1
 """Weight of words that all options of a question share: they only say how the narrator puts it today."""
 COLOR_NAMES = tuple(COLORS)
+QUERIES = 3
+"""Moments that are asked for in a video at most."""
 NEEDS_PICTURES = ("DC", "DL", "DO")
 """Question types whose answers do not stand in the records."""
 
@@ -97,7 +99,7 @@ class Storyteller:
         events = [(text.snapped(e.start, shown), text.snapped(e.end, shown), e.caption) for e in story.events]
         describe = self._add(row, f"\n{text.DESCRIBE}\n", text.event_lines(events), 0, "describe", end=False)
         row.add([self.eos], answer=0, parent=describe, task="describe")
-        for number in rng.sample(range(len(events)), min(2, len(events))):
+        for number in rng.sample(range(len(events)), min(QUERIES, len(events))):
             start, end, _ = events[number]
             wording = rng.choice(story.events[number].wordings)
             self._add(row, f"\nwhen {wording}\n", text.span_text(start, end), 0, "ground")
