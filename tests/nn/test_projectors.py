@@ -33,6 +33,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "per-frame": ("per-frame-causal", FRAME),
     "per-frame-window": ("per-frame-causal", {**FRAME, "window": 2}),
     "per-frame-apart": ("per-frame-causal", {**FRAME, "num_layers": 0}),
+    "per-frame-none": ("per-frame-causal", {**FRAME, "attention": "none"}),
     "resampler": ("resampler", {"num_queries": 3, "num_heads": 4}),
     "mlp": ("mlp", {}),
     "mlp-pooled": ("mlp", {"pool": 2}),
@@ -312,6 +313,73 @@ def test_times_are_seconds_not_frame_numbers() -> None:
     assert time_embedding(torch.tensor([0.0, 9999.9]), 7).shape == (2, 7)
     near = time_embedding(torch.tensor([3600.0, 3600.1], dtype=torch.float64), 64)
     assert float((near[0] - near[1]).abs().max()) > 0.1, "a tenth of a second is seen an hour into a video"
+
+
+def per_frame(attention: str, **sizes: int) -> PerFrameCausalProjector:
+    torch.manual_seed(0)
+    built = build_projector("per-frame-causal", VISION, OUT, **{**FRAME, **sizes, "attention": attention}).eval()
+    assert isinstance(built, PerFrameCausalProjector)
+    with torch.no_grad():
+        for parameter in built.parameters():
+            parameter.normal_(0, 0.4)
+    return built
+
+
+@pytest.mark.parametrize(
+    ("attention", "heard_by"), [("causal", [1, 2, 3]), ("full", [0, 1, 2, 3]), ("none", [1])], ids=lambda x: str(x)
+)
+def test_which_frames_hear_of_a_frame_is_what_attention_says(attention: str, heard_by: list[int]) -> None:
+    projector, (features, times) = per_frame(attention), video(2, 4)
+    changed = features.clone()
+    changed[:, 1] += 1
+    with torch.no_grad():
+        before, after = projector.project(features, times), projector.project(changed, times)
+    moved = (before.tokens != after.tokens).any(-1)[0].reshape(4, -1)
+    assert moved.all(1).nonzero()[:, 0].tolist() == moved.any(1).nonzero()[:, 0].tolist() == heard_by
+    own = torch.arange(4).repeat_interleave(3)
+    assert torch.equal(before.frame_index[0], torch.full_like(own, 3) if attention == "full" else own)
+
+
+def test_the_same_weights_with_another_attention_are_another_projector_of_the_same_size() -> None:
+    features, times = video(1, 4)
+    with torch.no_grad():
+        kinds = ("causal", "full", "none")
+        tokens = {kind: per_frame(kind, num_layers=1).project(features, times).tokens for kind in kinds}
+    assert len({sum(p.numel() for p in per_frame(kind).parameters()) for kind in tokens}) == 1
+    assert torch.allclose(tokens["causal"][:, -3:], tokens["full"][:, -3:], atol=1e-4), "the last frame knows all"
+    assert torch.allclose(tokens["causal"][:, :3], tokens["none"][:, :3], atol=1e-4), "the first frame knows itself"
+    assert not torch.allclose(tokens["causal"][:, 3:9], tokens["full"][:, 3:9], atol=1e-2)
+    assert not torch.allclose(tokens["causal"][:, 3:9], tokens["none"][:, 3:9], atol=1e-2)
+
+
+@pytest.mark.parametrize("where", [[0, 1, 2, 3], [2, 3, 4, 5], [0, 2, 3, 5]])
+def test_full_attention_never_looks_at_padding(where: list[int]) -> None:
+    projector, (features, times) = per_frame("full"), video(1, 4)
+    padded, padded_times = torch.full((1, 6, 9, VISION), float("nan")), torch.full((1, 6), 77.0, dtype=torch.float64)
+    padded[:, where], padded_times[:, where] = features, times
+    mask = torch.zeros(1, 6, dtype=torch.bool)
+    mask[:, where] = True
+    with torch.no_grad():
+        alone, among = projector.project(features, times), projector.project(padded, padded_times, mask)
+    kept = mask.repeat_interleave(3, dim=1)[0]
+    torch.testing.assert_close(among.tokens[:, kept], alone.tokens, atol=1e-4, rtol=1e-4)
+    assert among.frame_index[0, kept].tolist() == [max(where)] * 12
+    assert among.frame_index[0, ~kept].tolist() == [-1] * 6
+    assert not bool(among.tokens[:, ~kept].any())
+
+
+def test_full_attention_cannot_be_streamed_and_says_what_to_do() -> None:
+    with pytest.raises(ValueError, match=r"cannot be streamed.*project\(\)"):
+        per_frame("full").stream(4)
+    with pytest.raises(ConfigError, match="causal, full, none, got 'future'"):
+        build_projector("per-frame-causal", VISION, OUT, **FRAME, attention="future")
+    with pytest.raises(ConfigError, match="window"):
+        build_projector("per-frame-causal", VISION, OUT, **FRAME, attention="full", window=2)
+
+
+def test_the_default_attention_changes_no_fingerprint() -> None:
+    assert "attention=" not in per_frame("causal").extra_repr()
+    assert "attention=full" in per_frame("full").extra_repr()
 
 
 @pytest.mark.parity

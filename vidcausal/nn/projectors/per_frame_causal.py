@@ -9,7 +9,7 @@ Letters: b batch, t frames, p patches a frame, n queries a frame, h heads, e wid
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,15 @@ from torch import Tensor, nn
 from vidcausal.nn.attention import multi_head_attention
 from vidcausal.nn.feed_forward import FeedForward, init_weights
 from vidcausal.nn.masks import block_causal_mask
-from vidcausal.nn.projectors.base import ProjectedTokens, Projector, own_frame_tokens
+from vidcausal.nn.projectors.base import (
+    FrameByFrameStream,
+    ProjectedTokens,
+    Projector,
+    ProjectorStream,
+    own_frame_tokens,
+)
+
+BetweenFrames = Literal["causal", "full", "none"]
 
 
 def time_embedding(pts_seconds: Tensor, dim: int, *, shortest: float = 0.1, longest: float = 20_000.0) -> Tensor:
@@ -69,6 +77,8 @@ class PerFrameCausalProjector(Projector):
         window: how many frames a token may look at, its own included; None for all. With a window the state of a
             stream stays bounded. (What a token knows still reaches further back, one window a layer.)
         norm_eps: added to the variance.
+        attention: which frames the layers between frames let a frame see: ``"causal"`` itself and earlier ones,
+            ``"full"`` all of them, ``"none"`` itself alone. The parameters are the same, so the three can be compared.
     """
 
     def __init__(
@@ -84,14 +94,19 @@ class PerFrameCausalProjector(Projector):
         activation: str = "swiglu",
         window: int | None = None,
         norm_eps: float = 1e-5,
+        attention: BetweenFrames = "causal",
     ) -> None:
         super().__init__(vision_dim, output_dim)
+        if attention not in get_args(BetweenFrames):
+            raise ValueError(f"attention must be one of {', '.join(get_args(BetweenFrames))}, got {attention!r}")
+        if window is not None and attention != "causal":
+            raise ValueError(f"a window bounds the past of causal attention; got {window=} with {attention=}")
         if num_queries < 1 or num_layers < 0 or (window is not None and window < 1):
             raise ValueError(
                 f"needed: num_queries >= 1, num_layers >= 0, window >= 1 or None; "
                 f"got {num_queries=}, {num_layers=}, {window=}"
             )
-        self.num_queries, self.window = num_queries, window
+        self.num_queries, self.window, self.attention = num_queries, window, attention
         self.query = nn.Parameter(torch.empty(num_queries, hidden_dim))
         self.norm_query = nn.LayerNorm(hidden_dim, eps=norm_eps)
         self.norm_key = nn.LayerNorm(vision_dim, eps=norm_eps)
@@ -113,7 +128,9 @@ class PerFrameCausalProjector(Projector):
 
     def extra_repr(self) -> str:
         """Settings that no submodule shows."""
-        return f"num_queries={self.num_queries}, window={self.window}"
+        settings = f"num_queries={self.num_queries}, window={self.window}"
+        # Left out where it is the default: this text is part of the fingerprint of models that exist.
+        return settings if self.attention == "causal" else f"{settings}, attention={self.attention}"
 
     def tokens_per_frame(self, patches_per_frame: int) -> int:
         """As many as queries, whatever the number of patches."""
@@ -130,15 +147,28 @@ class PerFrameCausalProjector(Projector):
         x, mask = x.flatten(1, 2), self._mask(t, frame_mask, x.device)
         for layer in self.block_causal_layers():
             x = layer(x, *layer.keys_values(x), mask)
-        return own_frame_tokens(self.output(self.norm_output(x)).reshape(b, t, n, -1), frame_mask)
+        projected = own_frame_tokens(self.output(self.norm_output(x)).reshape(b, t, n, -1), frame_mask)
+        if self.attention != "full" or not self.layers:
+            return projected
+        own = projected.frame_index
+        return projected._replace(frame_index=own.amax(dim=1, keepdim=True).expand_as(own).where(own >= 0, own))
 
     def block_causal_layers(self) -> list[BlockCausalLayer]:
         """The layers between frames, first to last."""
         return cast("list[BlockCausalLayer]", list(self.layers))
 
-    def stream(self, num_frames: int | None = None) -> PerFrameCausalStream:
-        """Feed frames as they come; ``num_frames`` need not be known."""
-        return PerFrameCausalStream(self)
+    def stream(self, num_frames: int | None = None) -> ProjectorStream:
+        """Feed frames as they come; ``num_frames`` need not be known.
+
+        Raises:
+            ValueError: every frame sees all frames, so none is complete before the last has come.
+        """
+        if self.attention == "full":
+            raise ValueError(
+                'attention="full" lets every frame see later ones, so frames cannot be streamed; give the whole video '
+                'to project(), or build the projector with attention="causal"'
+            )
+        return FrameByFrameStream(self) if self.attention == "none" else PerFrameCausalStream(self)
 
     def read_frames(self, features: Tensor, pts_seconds: Tensor) -> Tensor:
         """Each frame read by the queries on its own: ``[b, t, p, d_v] -> [b, t, n, d]``, times added."""
@@ -150,13 +180,20 @@ class PerFrameCausalProjector(Projector):
 
     def _mask(self, t: int, frame_mask: Tensor | None, device: torch.device) -> Tensor | None:
         n = self.num_queries
-        if frame_mask is None:
+        if frame_mask is None and self.attention == "causal":
             return None if t == 1 else block_causal_mask(t, n, window=self.window, device=device)
+        own = torch.eye(t, dtype=torch.bool, device=device)
+        if self.attention == "none":
+            return own.repeat_interleave(n, 0).repeat_interleave(n, 1)
+        if frame_mask is None:
+            return None
         rank = frame_mask.long().cumsum(dim=1)  # counts real frames, so that padding takes no room in a window
-        mask = (rank[:, None, :] <= rank[:, :, None]) & frame_mask[:, None, :]
+        mask = frame_mask[:, None, :].expand(-1, t, -1)
+        if self.attention == "causal":
+            mask = mask & (rank[:, None, :] <= rank[:, :, None])
         if self.window is not None:
-            mask &= rank[:, None, :] > rank[:, :, None] - self.window
-        mask |= torch.eye(t, dtype=torch.bool, device=device)  # a padded frame sees itself: no row may be empty
+            mask = mask & (rank[:, None, :] > rank[:, :, None] - self.window)
+        mask = mask | own  # a padded frame sees itself: no row may be empty
         return mask.repeat_interleave(n, 1).repeat_interleave(n, 2)
 
 
