@@ -264,6 +264,21 @@ def test_ffmpeg_on_a_full_disk_names_the_file(tmp_path, monkeypatch):
         small(tmp_path, 1)
 
 
+def test_an_encoder_that_hides_a_full_disk_leaves_no_video(tmp_path, monkeypatch):
+    """ffmpeg 5 ends with 0 when the disk is full, after a line on stderr and with half a file."""
+    program = tmp_path / "ffmpeg"
+    program.write_text(
+        "#!/bin/sh\n"
+        'for last; do :; done; echo half > "${last#file:}"\n'
+        'echo "Error closing file $last: No space left on device" >&2\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr("vidcausal.video.ffmpeg.executable", lambda encoder=None: str(program))
+    with pytest.raises(OutputError, match="tiny-test-000000.mp4.*No space left"):
+        small(tmp_path / "w", 1)
+    assert not list((tmp_path / "w/videos").iterdir())
+
+
 # ---- whose folder it is -----------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,9 @@ from typing import Any
 from vidcausal.errors import DecodeError, DecodeTimeoutError, MissingDependencyError, OutputError
 from vidcausal.video.limits import CONTAINERS, PROTOCOLS
 
+_REFUSED = ("Permission denied", "No space left", "Disk quota exceeded", "Read-only file system")
+_UNFINISHED = ("Error writing trailer", "Error closing file")
+
 
 def executable(encoder: str | None = None) -> str:
     """Path of ffmpeg: the one on the PATH, else the one that the package imageio-ffmpeg brings.
@@ -131,10 +134,11 @@ def run(
             f"ffmpeg did not finish {source or 'its work'} within {deadline:.0f} s and was killed; "
             "give a shorter span or a smaller file"
         ) from error
-    if done.returncode != 0:
-        lines = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
-        said = " | ".join(lines[-3:])[-500:] or f"exit code {done.returncode}"
-        if "Permission denied" in said or "No space left" in said or "Read-only file system" in said:
+    lines = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
+    said = " | ".join(lines[-3:])[-500:] or f"exit code {done.returncode}"
+    # Up to ffmpeg 5 a file that could not be ended because the disk was full is an exit code of 0.
+    if done.returncode != 0 or any(trouble in said for trouble in _UNFINISHED):
+        if any(refused in said for refused in _REFUSED):
             raise OutputError(f"ffmpeg cannot write its output: {said}; choose a writable folder with free space")
         raise DecodeError(f"ffmpeg failed on {source or 'its input'}: {said}")
     if limit_bytes is not None and len(done.stdout) > limit_bytes:
