@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+OPTION_BATCH = 64
+"""Options that are scored in one forward at most; each holds a copy of the prompt's keys and values meanwhile."""
 VIDEO_TOKEN = -200
 """Stands for one projected feature in a row of token ids; no tokenizer gives a negative id."""
 # Where a configuration came from, not what it is.
@@ -132,7 +134,10 @@ class VideoLM(nn.Module):
             return []
         with self._lock:
             first, cache = self._read(prompt, frames, reserve=max(map(len, tokens)))
-            return [OptionScore(self._log_likelihood(ids, first, cache), len(ids)) for ids in tokens]
+            scores: list[float] = []
+            for start in range(0, len(tokens), OPTION_BATCH):
+                scores += self._log_likelihoods(tokens[start : start + OPTION_BATCH], first, cache)
+        return [OptionScore(score, len(ids)) for score, ids in zip(scores, tokens, strict=True)]
 
     @property
     def fingerprint(self) -> str:
@@ -245,12 +250,24 @@ class VideoLM(nn.Module):
         logits = self.language(inputs_embeds=self.embed(ids), past_key_values=cache, use_cache=True).logits
         return logits[0].float()  # type: ignore[no-any-return]
 
-    def _log_likelihood(self, ids: list[int], first: Tensor, cache: Any) -> float:
-        rows = first[None]
-        if len(ids) > 1:
-            rows = torch.cat([rows, self._continue(ids[:-1], fork(cache))])
-        wanted = torch.tensor(ids, device=rows.device)
-        return float(rows.log_softmax(-1).gather(1, wanted[:, None]).sum())
+    def _log_likelihoods(self, options: Sequence[Sequence[int]], first: Tensor, cache: Any) -> list[float]:
+        """Of each option after a prompt that ends with the logits ``first`` ``[v]``, all options in one forward."""
+        opening = first.log_softmax(-1)
+        totals = [float(opening[ids[0]]) for ids in options]
+        longest = max(map(len, options))
+        if longest == 1:
+            return totals
+        # Padding stands behind an option, where nothing that is read looks.
+        rows = [[*ids[:-1], *[0] * (longest - len(ids))] for ids in options]
+        shared = fork(cache)
+        shared.batch_repeat_interleave(len(options))
+        embeddings = self.language.get_input_embeddings()(torch.tensor(rows, device=first.device))
+        logits = self.language(inputs_embeds=embeddings, past_key_values=shared, use_cache=True).logits.float()
+        log_probs = logits.log_softmax(-1)
+        for number, ids in enumerate(options):
+            wanted = torch.tensor(list(ids[1:]), device=first.device)
+            totals[number] += float(log_probs[number, : len(wanted)].gather(1, wanted[:, None]).sum())
+        return totals
 
     def _check_fits(self, video: int, text: int, reserve: int) -> None:
         room = int(getattr(self.language.config, "max_position_embeddings", 0) or 1 << 62)
