@@ -143,7 +143,7 @@ def test_events_lie_in_the_video_and_can_be_seen(name: str) -> None:
     for story in every(name):
         assert 10 <= story.duration <= 16
         assert story.duration / TICK == int(story.duration / TICK)
-        assert 3 <= len(story.events) <= 7
+        assert 3 <= len(story.events) <= (9 if name == "procedures" else 7)
         assert list(story.events) == sorted(story.events, key=lambda event: event.start)
         for event in story.events:
             assert 0 <= event.start < event.end <= story.duration
@@ -248,9 +248,17 @@ def test_frames_have_the_size_that_was_asked_for(name: str, size: int) -> None:
 
 
 def test_worlds_look_different_at_a_glance() -> None:
-    backgrounds = [world(kind).stage(stories(kind)[0])[0] for kind in NAMES]
-    for one, other in itertools.combinations(backgrounds, 2):
-        assert max(abs(a - b) for a, b in zip(one, other, strict=True)) >= 40
+    # The nearest of another world's first frames is further away than the nearest of the own ones.
+    looks = {
+        kind: [world(kind).render(story, [0.0])[0].astype(float) for story in stories(kind)[:12]] for kind in NAMES
+    }
+    for kind in NAMES:
+        for frame in looks[kind]:
+            near = {
+                other: min(float(abs(frame - seen).mean()) for seen in looks[other] if seen is not frame)
+                for other in NAMES
+            }
+            assert min(near, key=lambda other: near[other]) == kind
 
 
 # ---- clips ------------------------------------------------------------------------------------------------------

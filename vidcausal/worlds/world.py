@@ -61,8 +61,9 @@ class World(abc.ABC):
 
     def causes(self, story: Story, event: str, *, largest: int = 2) -> list[tuple[str, ...]]:
         """The Halpern-Pearl causes of an event of ``story`` among the events that happened; see :mod:`causes`."""
+        told = {told.id for told in (*story.events, *story.unseen)}
         values = story.model.run(story.noise)
-        candidates = [name for name in story.model.ancestors(event) if happened(values[name])]
+        candidates = [name for name in story.model.ancestors(event) if name in told and happened(values[name])]
         return actual_causes(story.model, story.noise, event, candidates=candidates, largest=largest)
 
     def without(self, story: Story, **do: Any) -> dict[str, Any]:

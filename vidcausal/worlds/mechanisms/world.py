@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vidcausal.worlds.canvas import RGB
-from vidcausal.worlds.causes import actual_causes
 from vidcausal.worlds.mechanisms import look, narrator
 from vidcausal.worlds.mechanisms.model import Device, via
 from vidcausal.worlds.mechanisms.plot import Plot, invent
@@ -98,11 +97,6 @@ class Mechanisms(World):
                 found.append(Sound(start, kind, pitch, long))
         shown = [sound for sound in found if sound.time < story.duration]
         return sorted(shown, key=lambda sound: sound.time)
-
-    def causes(self, story: Story, event: str, *, largest: int = 2) -> list[tuple[str, ...]]:
-        shown = {other.id for other in (*story.events, *story.unseen)}
-        candidates = [name for name in story.model.ancestors(event) if name in shown]
-        return actual_causes(story.model, story.noise, event, candidates=candidates, largest=largest)
 
     def _told(self, plot: Plot, seed: int, split: Split, values: dict[str, Value], do: Values) -> Story:
         rng = self.random(seed, split, "telling")

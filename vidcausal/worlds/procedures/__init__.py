@@ -73,11 +73,6 @@ class Procedures(World):
         values = story.model.run(story.noise, do)
         return self._story(story.seed, story.split, story.params["plan"], story.model, story.noise, values)
 
-    def causes(self, story: Story, event: str, *, largest: int = 2) -> list[tuple[str, ...]]:
-        """The Halpern-Pearl causes of an event, as events: what cannot be seen is only a witness."""
-        candidates = story.model.ancestors(event) & {one.id for one in (*story.events, *story.unseen)}
-        return actual_causes(story.model, story.noise, event, candidates=candidates, largest=largest)
-
     def _story(
         self, seed: int, split: Split, plan: Plan, model: Any, noise: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Story:
