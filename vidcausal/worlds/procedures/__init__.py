@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vidcausal.worlds.canvas import RGB
-from vidcausal.worlds.causes import actual_causes
 from vidcausal.worlds.procedures.goals import GOALS, HELD_OUT_GOALS, Goal
 from vidcausal.worlds.procedures.look import BACKGROUND, SPRITES
 from vidcausal.worlds.procedures.model import HELD_OUT_PAIRS, Plan, build, compose, draw_plan
