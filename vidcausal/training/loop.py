@@ -6,9 +6,13 @@ started again has the same losses as one that was not.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+import pickle
+import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,13 +22,13 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from vidcausal.cache import make_folder
-from vidcausal.errors import ModelError, OutputError, RunFolderError, UnknownNameError, first_line
+from vidcausal.cache import make_folder, write_atomic
+from vidcausal.errors import DataError, ModelError, OutputError, RunFolderError, UnknownNameError, first_line
 from vidcausal.training.attention import additive, use_dense_attention
 from vidcausal.training.distributed import Processes
 from vidcausal.training.mixture import Mixture
-from vidcausal.training.objectives import Batch, Trainee, Weights
-from vidcausal.training.optim import Average, build_optimizers, schedule
+from vidcausal.training.objectives import Batch, Trainee, Weights, amounts
+from vidcausal.training.optim import Average, build_optimizers, schedule, trained
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +69,7 @@ class Run:
         recipe: how.
         weights: of the losses.
         folder: gets ``checkpoint.pt``, ``metrics.jsonl`` and TensorBoard's files.
-        identity: what decides the result; a checkpoint of another is refused.
+        identity: what decides the result, best as JSON; a checkpoint of another is refused.
         processes: how many share the work.
 
     Raises:
@@ -94,7 +98,7 @@ class Run:
                 group["base_lr"] = group["lr"]
         self.average = Average(trainee, recipe.average)
         self.bfloat16 = _bfloat16(recipe.precision, self.device)
-        self.step = 0
+        self.step, self.seconds = 0, 0.0
         if self.device.type == "cpu":
             use_dense_attention(trainee.language)
         make_folder(self.folder)
@@ -103,24 +107,34 @@ class Run:
     def train(self, *, until: int | None = None) -> None:
         """Go on to the end, or to step ``until``.
 
+        Ctrl-C (and SIGTERM) let the running step end, write a checkpoint and stop; a second one interrupts at once.
+
         Raises:
-            ModelError: a loss that is no number.
+            KeyboardInterrupt: stopped so; the checkpoint is written.
+            ModelError: a gradient that is no number.
             OutputError: the folder cannot be written.
         """
         last = min(self.recipe.steps, self.recipe.steps if until is None else until)
         self.mixture.first_step, self.mixture.steps = self.step, self.recipe.steps
         self.trainee.train()
-        with _Log(self.folder, self.step, active=self.processes.is_first) as log:
+        if self.step >= last:
+            return
+        began = time.perf_counter()
+        with _Log(self.folder, self.step, active=self.processes.is_first) as log, _stopping() as stop:
             for batches in self._loader():
-                if self.step >= last:
-                    break
-                began = time.perf_counter()
                 parts = self._update(batches)
                 self.step += 1
+                began, took = time.perf_counter(), time.perf_counter() - began
+                self.seconds += took
+                stopped = self.processes.any(stop.is_set())
                 if self.step % self.recipe.log_every == 0 or self.step == last:
-                    log.write(self.step, {**parts, "seconds": time.perf_counter() - began})
-                if self.step % self.recipe.checkpoint_every == 0 or self.step == last:
+                    log.write(self.step, {**self.processes.mean(parts), "seconds": took})
+                if self.step % self.recipe.checkpoint_every == 0 or self.step == last or stopped:
                     self.save()
+                if stopped and self.step < last:
+                    raise KeyboardInterrupt(f"stopped after step {self.step}; the same command goes on from there")
+                if self.step >= last:
+                    break
 
     def _loader(self) -> Iterator[list[Batch]]:
         from torch.utils.data import DataLoader
@@ -130,7 +144,7 @@ class Run:
             batch_size=None,
             num_workers=self.recipe.workers,
             prefetch_factor=4 if self.recipe.workers else None,
-            worker_init_fn=_one_thread if self.recipe.workers else None,
+            worker_init_fn=_worker if self.recipe.workers else None,
         )
         return iter(loader)
 
@@ -141,29 +155,31 @@ class Run:
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * factor
         found: dict[str, float] = {}
+        shares = self.processes.shares({batch.kind: amounts(batch) for batch in batches})
         for batch in batches:
-            losses = self._losses(batch)
-            losses.total.backward()
+            losses = self._losses(batch, shares.get(batch.kind))
+            if losses.total.requires_grad:
+                losses.total.backward()
             found |= {name if name not in found else f"{name} ({batch.kind})": v for name, v in losses.parts.items()}
             found["loss"] = found.get("loss", 0.0) + float(losses.total.detach())
         self.processes.average_gradients(self.trainee)
         norm = torch.nn.utils.clip_grad_norm_(self.trainee.parameters(), self.recipe.clip)
         if not bool(torch.isfinite(norm)):
             raise ModelError(
-                f"the gradient of step {self.step} is {float(norm)}; start again from the last checkpoint with lower "
-                "learning rates"
+                f"the gradient of step {self.step + 1} is {float(norm)}; train in another folder with lower learning "
+                "rates or a longer warm-up"
             )
         for optimizer in self.optimizers:
             optimizer.step()
         self.average.update(self.trainee)
         return {**found, "norm": float(norm), "lr": factor}
 
-    def _losses(self, batch: Batch) -> Any:
+    def _losses(self, batch: Batch, shares: Mapping[str, float] | None = None) -> Any:
         moved = _to(batch, self.device)
         kind = torch.bfloat16 if self.bfloat16 else torch.float32
         moved = moved._replace(packed=moved.packed._replace(mask=additive(moved.packed.mask, kind)))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            return self.trainee(moved, self.weights)
+            return self.trainee(moved, self.weights, shares)
 
     # ---- state ---------------------------------------------------------------------------------------------------
 
@@ -178,7 +194,8 @@ class Run:
         state = {
             "identity": self.identity,
             "step": self.step,
-            "trainee": self.trainee.state_dict(),
+            "seconds": self.seconds,
+            "trainee": {name: value.detach() for name, value in trained(self.trainee)},
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "average": self.average.state_dict(),
         }
@@ -187,25 +204,35 @@ class Run:
         try:
             torch.save(state, fresh)
             os.replace(fresh, path)
-        except OSError as error:
-            raise OutputError.at(path, error) from error
-        except RuntimeError as error:  # what torch makes of a full disk
-            raise OutputError(f"{path} cannot be written: {first_line(error)}") from error
+        except (OSError, RuntimeError) as error:  # RuntimeError: what torch makes of a full disk
+            with contextlib.suppress(OSError):
+                fresh.unlink(missing_ok=True)
+            raise OutputError(
+                f"cannot write {path}: {first_line(error)}; make room there and start again: it goes on from the last "
+                "checkpoint that could be written"
+            ) from error
 
     def _load(self) -> None:
         path = self.folder / CHECKPOINT
         if not path.is_file():
             return
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        if state["identity"] != self.identity:
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            identity, tensors = state["identity"], state["trainee"]
+        except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+            raise DataError(f"{path} is no checkpoint: {first_line(error)}; remove it to start anew") from error
+        own = dict(trained(self.trainee))
+        if identity != self.identity or own.keys() != tensors.keys():
             raise RunFolderError(
                 f"{path} belongs to a training with other settings; choose another folder, or remove it to start anew"
             )
-        self.trainee.load_state_dict(state["trainee"])
+        with torch.no_grad():
+            for name, value in own.items():
+                value.copy_(tensors[name])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.average.load_state_dict(state["average"])
-        self.step = int(state["step"])
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])
         logger.info("%s: going on at step %d", path, self.step)
 
 
@@ -213,7 +240,7 @@ class _Log:
     """``metrics.jsonl``, TensorBoard where it is installed, and a line for the reader."""
 
     def __init__(self, folder: Path, step: int, *, active: bool) -> None:
-        self._path, self._active = folder / METRICS, active
+        self._path, self._step, self._active = folder / METRICS, step, active
         self._file: IO[str] | None = None
         self._board: Any = None
         if active:
@@ -225,7 +252,8 @@ class _Log:
             try:
                 from torch.utils.tensorboard import SummaryWriter
 
-                self._board = SummaryWriter(str(self._path.parent))
+                # What a killed run logged after its checkpoint is logged again.
+                self._board = SummaryWriter(str(self._path.parent), purge_step=self._step + 1)
             except ImportError:
                 logger.info("TensorBoard is not installed (pip install tensorboard); %s has the losses", self._path)
         return self
@@ -239,20 +267,54 @@ class _Log:
     def write(self, step: int, values: Mapping[str, float]) -> None:
         if self._file is None:
             return
-        self._file.write(json.dumps({"step": step, **{key: round(value, 5) for key, value in values.items()}}) + "\n")
-        self._file.flush()
-        if self._board is not None:
-            for key, value in values.items():
-                self._board.add_scalar(key.replace(" ", "_"), value, step)
+        line = json.dumps({"step": step, **{key: round(value, 5) for key, value in values.items()}})
+        try:
+            self._file.write(f"{line}\n")
+            self._file.flush()
+            if self._board is not None:
+                for key, value in values.items():
+                    self._board.add_scalar(key.replace(" ", "_"), value, step)
+        except OSError as error:
+            raise OutputError.at(self._path, error, "make room there and start again") from error
         logger.info("step %d: loss %.3f, %.2f s", step, values.get("loss", 0.0), values.get("seconds", 0.0))
 
 
 def _forget_after(path: Path, step: int) -> None:
-    """Leave out lines of steps that will be done again."""
+    """Leave out lines of steps that will be done again, and one that a kill has torn."""
     if path.is_file():
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
-        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        kept = [row for row in read_metrics(path) if row["step"] <= step]
+        write_atomic(path, "".join(f"{json.dumps(row)}\n" for row in kept).encode())
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The lines of a ``metrics.jsonl``; what a kill has torn is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        with contextlib.suppress(ValueError):
+            rows.append(json.loads(line))
+    return [row for row in rows if isinstance(row, dict) and "step" in row]
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets; after it they do what they did before."""
+    event, before = threading.Event(), dict[int, Any]()
+
+    def stop(number: int, frame: object) -> None:
+        event.set()
+        for known, handler in before.items():
+            signal.signal(known, handler)
+        logger.info("stopping after this step; once more to stop at once")
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, stop)
+    try:
+        yield event
+    finally:
+        for known, handler in before.items():
+            signal.signal(known, handler)
 
 
 def _bfloat16(precision: str, device: torch.device) -> bool:
@@ -273,5 +335,8 @@ def _to(value: Any, device: torch.device) -> Any:
     return value
 
 
-def _one_thread(worker: int) -> None:
+def _worker(number: int) -> None:
+    """Workers use one thread, and leave a Ctrl-C, which reaches them too, to the process that trains."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -39,6 +39,7 @@ class Mixture(IterableDataset[list[Batch]]):
         rank: number of this process.
         processes: number of processes that share the steps' rows.
         seed: other seeds see other stories.
+        words: whether examples say which words are true of each frame.
     """
 
     def __init__(
@@ -54,10 +55,12 @@ class Mixture(IterableDataset[list[Batch]]):
         rank: int = 0,
         processes: int = 1,
         seed: int = 0,
+        words: bool = True,
     ) -> None:
         self.worlds, self.tokenizer, self.shape, self.stages = tuple(worlds), tokenizer, shape, tuple(stages)
         self.steps, self.first_step, self.split = steps, first_step, split
         self.rank, self.processes, self.seed = rank, processes, seed
+        self.words = words
         self._tellers: list[Storyteller] = []
 
     def __iter__(self) -> Iterator[list[Batch]]:
@@ -77,14 +80,16 @@ class Mixture(IterableDataset[list[Batch]]):
         if not self._tellers:
             kinds = all_kinds(self.worlds)
             self._tellers = [
-                Storyteller(world, self.tokenizer, self.shape, split=self.split, kinds=kinds) for world in self.worlds
+                Storyteller(world, self.tokenizer, self.shape, split=self.split, kinds=kinds, words=self.words)
+                for world in self.worlds
             ]
         made = []
         for kind, count in self.stage(step).rows.items():
             if count:
                 # Processes take turns, so that together they see what one process would.
                 examples = [self._example(kind, step, row) for row in range(self.rank, count, self.processes)]
-                made.append(collate(examples))
+                if examples:  # more processes than rows: this one has none
+                    made.append(collate(examples))
         return made
 
     def _example(self, kind: str, step: int, row: int) -> Example:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from vidcausal.nn.conv_stem import with_differences
 from vidcausal.nn.fusion.splice import splice
+from vidcausal.nn.projectors.base import ProjectedTokens
 from vidcausal.training.packing import VIDEO, Packed, pack
 from vidcausal.training.stories import COLOR_NAMES, Example
 
@@ -71,6 +72,17 @@ def collate(examples: Sequence[Example]) -> Batch:
     )
 
 
+def amounts(batch: Batch) -> dict[str, float]:
+    """What each part of the loss is a mean over: weights of a task's answer tokens, frames, things."""
+    found: dict[str, float] = {}
+    for number, name in enumerate(batch.packed.tasks):
+        task = name.split(" ")[0]
+        found[task] = found.get(task, 0.0) + float(batch.packed.weight[batch.packed.task == number].sum())
+    frames = float(batch.times.numel())
+    found |= {"words": frames, "frame words": frames, "kind": float(len(batch.cells))}
+    return found | {"color": float((batch.cells[:, 2] >= 0).sum())}
+
+
 class Losses(NamedTuple):
     """The loss to go down, what it consists of, and by task how many answers there were and how many were right
     in every token (given the right ones before).
@@ -87,38 +99,49 @@ class Trainee(nn.Module):
     Args:
         model: a :class:`~vidcausal.models.video_lm.VideoLM`.
         num_kinds: kinds of things.
+        words: False leaves out the heads for words, which are as large as the vocabulary.
     """
 
-    def __init__(self, model: Any, num_kinds: int) -> None:
+    def __init__(self, model: Any, num_kinds: int, *, words: bool = True) -> None:
         super().__init__()
         self.encoder, self.projector, self.language = model.encoder, model.projector, model.language
         width = int(self.language.get_input_embeddings().weight.shape[1])
         vocabulary = int(self.language.get_input_embeddings().weight.shape[0])
-        self.frame_head, self.word_head = nn.Linear(width, vocabulary), nn.Linear(width, vocabulary)
+        self.frame_head, self.word_head = (nn.Linear(width, vocabulary if words else 1) for _ in range(2))
         for head in (self.frame_head, self.word_head):
             nn.init.constant_(head.bias, -5.0)  # most words are true of no frame
         self.color_head = nn.Linear(self.encoder.dim, len(COLOR_NAMES))
         self.kind_head = nn.Linear(self.encoder.dim, num_kinds)
 
-    def forward(self, batch: Batch, weights: Weights) -> Losses:
-        """The losses of a batch."""
+    def forward(self, batch: Batch, weights: Weights, shares: Mapping[str, float] | None = None) -> Losses:
+        """The losses of a batch.
+
+        Args:
+            batch: the rows.
+            weights: how much each part counts.
+            shares: factors of the parts of the loss by name (see :func:`amounts`), where this batch is a part of one
+                that several processes share; 1 where it says nothing.
+        """
+        shares = shares or {}
         parts: dict[str, Tensor] = {}
         right: dict[str, tuple[int, int]] = {}
         total = torch.zeros((), device=batch.times.device)
-        projected = None
+        shown: ProjectedTokens | None = None
         if batch.frames.shape[1]:
             features = self._features(batch.frames)
             b, t = batch.frames.shape[:2]
-            projected = self.projector(features.reshape(b, t, *features.shape[1:]), batch.times).tokens
+            shown = self.projector(features.reshape(b, t, *features.shape[1:]), batch.times)
+            assert shown is not None
             if len(batch.cells):
                 parts |= self._things(features, batch.cells)
             if batch.words.shape[-1]:
-                parts["frame words"] = self._words(self.frame_head, projected, batch.words)
+                parts["frame words"] = self._words(self.frame_head, shown, batch.words)
         if batch.kind != "frames":
-            hidden = self._read(batch, projected)
-            if projected is not None and batch.words.shape[-1]:
-                parts["words"] = self._words(self.word_head, hidden[batch.packed.ids == VIDEO], batch.words)
-            total, right = self._answers(hidden, batch.packed, weights, parts)
+            hidden = self._read(batch, shown)
+            if shown is not None and batch.words.shape[-1]:
+                seen = hidden[batch.packed.ids == VIDEO].reshape(*shown.tokens.shape[:2], -1)
+                parts["words"] = self._words(self.word_head, shown._replace(tokens=seen), batch.words)
+            total, right = self._answers(hidden, batch.packed, weights, parts, shares)
         for name, weight in (
             ("words", weights.words),
             ("frame words", weights.words),
@@ -126,14 +149,14 @@ class Trainee(nn.Module):
             ("kind", weights.things),
         ):
             if name in parts:
-                total = total + weight * parts[name]
+                total = total + weight * shares.get(name, 1.0) * parts[name]
         return Losses(total, {name: float(value.detach()) for name, value in parts.items()}, right)
 
-    def _read(self, batch: Batch, projected: Tensor | None) -> Tensor:
+    def _read(self, batch: Batch, shown: ProjectedTokens | None) -> Tensor:
         """What the language model makes of the rows: ``[b, s, d]``."""
         embeddings = self.language.get_input_embeddings()(batch.packed.ids.clamp(min=0))
-        if projected is not None:
-            embeddings = splice(batch.packed.ids, embeddings, projected.to(embeddings.dtype), VIDEO)
+        if shown is not None:
+            embeddings = splice(batch.packed.ids, embeddings, shown.tokens.to(embeddings.dtype), VIDEO)
         hidden: Tensor = self.language.model(
             inputs_embeds=embeddings,
             attention_mask=batch.packed.mask,
@@ -157,14 +180,18 @@ class Trainee(nn.Module):
             parts["color"] = F.cross_entropy(self.color_head(seen[colored]).float(), cells[colored, 2])
         return parts
 
-    def _words(self, head: nn.Module, tokens: Tensor, words: Tensor) -> Tensor:
-        """Which words are true of each frame, from the mean of its tokens (all frames' tokens in reading order)."""
-        b, t, _ = words.shape
-        logits = head(tokens.reshape(b, t, -1, tokens.shape[-1]).mean(2)).float()
+    def _words(self, head: nn.Module, shown: ProjectedTokens, words: Tensor) -> Tensor:
+        """Which words are true of each frame, from the mean of the tokens that know it and none later."""
+        logits = head(by_frame(shown, words.shape[1])).float()
         return F.binary_cross_entropy_with_logits(logits, words, reduction="none").sum(-1).mean()
 
     def _answers(
-        self, hidden: Tensor, packed: Packed, weights: Weights, parts: dict[str, Tensor]
+        self,
+        hidden: Tensor,
+        packed: Packed,
+        weights: Weights,
+        parts: dict[str, Tensor],
+        shares: Mapping[str, float],
     ) -> tuple[Tensor, dict[str, tuple[int, int]]]:
         logits = self.language.lm_head(hidden.flatten(0, 1)[packed.source]).float()
         losses = F.cross_entropy(logits, packed.target, reduction="none") * packed.weight
@@ -182,6 +209,17 @@ class Trainee(nn.Module):
             asked = len(set(packed.answer[mine].tolist()))
             right[name] = (asked - missed, asked)
         total = torch.zeros((), device=losses.device)
-        for values in groups.values():
-            total = total + torch.cat([loss for loss, _ in values]).sum() / torch.cat([w for _, w in values]).sum()
+        for name, values in groups.items():
+            mean = torch.cat([loss for loss, _ in values]).sum() / torch.cat([w for _, w in values]).sum()
+            total = total + shares.get(name, 1.0) * mean
         return total, right
+
+
+def by_frame(shown: ProjectedTokens, frames: int) -> Tensor:
+    """Means of a video's tokens by the last frame they know, ``[b, q, d] -> [b, t, d]``; 0 where no token ends."""
+    tokens = shown.tokens
+    b, q, width = tokens.shape
+    if q % frames == 0:  # equal shares in reading order, of a projector with blocks and of a pool
+        return tokens.reshape(b, frames, -1, width).mean(2)
+    mine = F.one_hot(shown.frame_index, frames).to(tokens.dtype)
+    return mine.transpose(1, 2) @ tokens / mine.sum(1).clamp(min=1)[..., None]

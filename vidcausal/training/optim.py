@@ -15,13 +15,16 @@ from torch import Tensor, nn
 from vidcausal.errors import MissingDependencyError
 
 
+def trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Names and parameters that training changes."""
+    return [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+
+
 def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Matrices of the language model's layers and of the projector; and all other parameters that are trained."""
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
+    for name, parameter in trained(model):
         inside = name.startswith(("language.model.layers", "projector."))
         (matrices if inside and parameter.ndim == 2 and min(parameter.shape) > 8 else others).append(parameter)
     return matrices, others
@@ -61,7 +64,7 @@ class Average:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay, self.updates = decay, 0
-        self.values = {name: value.detach().clone().float() for name, value in model.named_parameters()}
+        self.values = {name: value.detach().clone().float() for name, value in trained(model)}
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
@@ -69,7 +72,7 @@ class Average:
         self.updates += 1
         rate = 1 - min(self.decay, self.updates / (self.updates + 10))
         own, new = [], []
-        for name, value in model.named_parameters():
+        for name, value in trained(model):
             own.append(self.values[name])
             new.append(value.detach().float())
         torch._foreach_lerp_(own, new, rate)
@@ -84,6 +87,7 @@ class Average:
 
     @torch.no_grad()
     def copy_to(self, parameters: Iterable[tuple[str, Tensor]]) -> None:
-        """Write the average into parameters by name."""
+        """Write the average into parameters by name; those that were not trained stay."""
         for name, value in parameters:
-            value.copy_(self.values[name])
+            if name in self.values:
+                value.copy_(self.values[name])

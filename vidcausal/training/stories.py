@@ -10,7 +10,7 @@ import functools
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,9 @@ class Shape:
     """How videos are shown to the model.
 
     ``size``: side of a frame in pixels. ``frames``: of a whole video. ``clip_frames``: of a single clip, fewest and
-    most. ``shuffled_frames``: of shuffled clips together. ``queries``: projected tokens a frame.
+    most. ``shuffled_frames``: of shuffled clips together. ``queries``: projected tokens a frame, or, where ``pool`` is
+    not 0, none: ``pool`` tokens stand for the whole video, without times between them. ``cells``: the encoder's cells
+    on a side of a frame, 0 for one every eight pixels.
     """
 
     size: int = 64
@@ -47,6 +49,8 @@ class Shape:
     clip_frames: tuple[int, int] = (3, 6)
     shuffled_frames: int = 16
     queries: int = 4
+    pool: int = 0
+    cells: int = 0
 
 
 @dataclass
@@ -75,16 +79,26 @@ class Storyteller:
         shape: how videos are shown.
         split: which stories.
         kinds: all kinds of things of all worlds, in a fixed order.
+        words: whether examples say which words are true of each frame.
     """
 
-    def __init__(self, world: str, tokenizer: object, shape: Shape, *, split: Split, kinds: Sequence[str]) -> None:
+    def __init__(
+        self,
+        world: str,
+        tokenizer: Any,
+        shape: Shape,
+        *,
+        split: Split,
+        kinds: Sequence[str],
+        words: bool = True,
+    ) -> None:
         self.world: World = create_world(world)
         self.shape, self.split = shape, split
         self.tokenizer = tokenizer
         self.ids: Ids = _cached_ids(tokenizer)
-        self.bos, self.eos = self.ids(text.BOS)[0], self.ids(text.EOS)[0]
+        self.bos, self.eos = int(tokenizer.bos_token_id), int(tokenizer.eos_token_id)
         self.kinds = {kind: number for number, kind in enumerate(kinds)}
-        self.num_words = len(tokenizer)  # type: ignore[arg-type]
+        self.num_words = len(tokenizer) if words else 0
 
     # ---- a whole video -------------------------------------------------------------------------------------------
 
@@ -205,8 +219,8 @@ class Storyteller:
 
     def _video_root(self, shown: Sequence[float]) -> Row:
         row = Row()
-        ids = [self.bos]
-        for time in shown:
+        ids = [self.bos, *[VIDEO] * self.shape.pool]
+        for time in () if self.shape.pool else shown:
             ids += [*self.ids(text.TIME_FORMAT.format(time)), *[VIDEO] * self.shape.queries]
         row.add(ids, answer=len(ids))
         return row
@@ -262,14 +276,14 @@ class Storyteller:
         return ((quarters[0] + quarters[1] + quarters[2] + quarters[3] + 2) // 4).astype(np.uint8)
 
     def _cell(self, frame: int, thing: Thing) -> tuple[int, int, int, int]:
-        side = self.shape.size // 8
+        side = self.shape.cells or self.shape.size // 8
         cell = int(thing.y * side) * side + int(thing.x * side)
         color = -1 if thing.color is None else COLOR_NAMES.index(thing.color)
         return frame, cell, color, self.kinds[f"{self.world.name}/{thing.kind}"]
 
     def _words(self, story: Story, times: Sequence[float]) -> NDArray[np.float32]:
         words = np.zeros((len(times), self.num_words), np.float32)
-        for event in story.events:
+        for event in story.events if self.num_words else ():
             ids = list(self.ids(event.caption))
             for frame, time in enumerate(times):
                 if event.start <= time <= event.end:
