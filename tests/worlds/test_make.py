@@ -269,8 +269,9 @@ def test_an_encoder_that_hides_a_full_disk_leaves_no_video(tmp_path, monkeypatch
     program = tmp_path / "ffmpeg"
     program.write_text(
         "#!/bin/sh\n"
-        'for last; do :; done; echo half > "${last#file:}"\n'
-        'echo "Error closing file $last: No space left on device" >&2\n'
+        'for word; do case "$word" in file:*.mp4) made="${word#file:}";; esac; done\n'
+        'echo half > "$made"\n'
+        'echo "Error closing file $made: No space left on device" >&2\n'
     )
     program.chmod(0o755)
     monkeypatch.setattr("vidcausal.video.ffmpeg.executable", lambda encoder=None: str(program))
