@@ -57,14 +57,16 @@ class NativeModel:
 
     def chat(self, prompt: str, frames: FrameBatch | None = None, *, max_new_tokens: int = 512) -> str:
         """Greedy reply to a prompt in the model's words; times in it are seconds of the video."""
-        shown, scale = _slowed(frames)
-        reply = self.core.chat(_scaled(text.compact(prompt), scale), shown, max_new_tokens=max_new_tokens)
+        words = text.compact(prompt)
+        shown, scale = _slowed(frames, words)
+        reply = self.core.chat(_scaled(words, scale), shown, max_new_tokens=max_new_tokens)
         return _scaled(reply, 1 / scale)
 
     def score_options(self, prompt: str, options: Sequence[str], frames: FrameBatch | None = None) -> list[OptionScore]:
-        """Log-likelihood of each option as the reply to a prompt."""
-        shown, scale = _slowed(frames)
-        return self.core.score_options(_scaled(text.compact(prompt), scale), options, shown)
+        """Log-likelihood of each option as the reply to a prompt; times in both are seconds of the video."""
+        words = text.compact(prompt)
+        shown, scale = _slowed(frames, words)
+        return self.core.score_options(_scaled(words, scale), [_scaled(option, scale) for option in options], shown)
 
     def events(self, frames: FrameBatch) -> list[Event]:
         """Events in time order, in seconds of the video; ``score`` is the mean probability of the words."""
@@ -115,19 +117,19 @@ class NativeModel:
     def _moments(self, prompt: str, frames: FrameBatch) -> list[tuple[tuple[float, float], float]]:
         """Pairs of shown times with their probabilities, which sum to one."""
         shown = sorted({round(seconds, 1) for seconds in frames.pts_seconds.tolist()})
-        words = [text.TIME_FORMAT.format(time) for time in shown]
-        starts = _probabilities(self.core.score_options(prompt, words, frames))
-        best = sorted(range(len(shown)), key=lambda i: -starts[i])[:STARTS]
-        pairs = [(i, j) for i in best for j in range(i, len(shown))]
-        scores = self.core.score_options(prompt, [f"{words[i]} {words[j]}" for i, j in pairs], frames)
-        chances = _probabilities(scores)
-        return [((shown[i], shown[j]), chance) for (i, j), chance in zip(pairs, chances, strict=True)]
+        tokens = self.core.tokenizer.convert_tokens_to_ids([text.TIME_FORMAT.format(time) for time in shown])
+        starts = self.core.next_log_probs(prompt, [[]], frames)[0, tokens].double()
+        best = starts.topk(min(STARTS, len(shown))).indices.tolist()
+        ends = self.core.next_log_probs(prompt, [[tokens[i]] for i in best], frames)[:, tokens].double()
+        pairs = [(i, j, row) for row, i in enumerate(best) for j in range(i, len(shown))]
+        chances = torch.stack([starts[i] + ends[row, j] for i, j, row in pairs]).softmax(-1).tolist()
+        return [((shown[i], shown[j]), chance) for (i, j, _), chance in zip(pairs, chances, strict=True)]
 
     def _record(self, event: Event, frames: FrameBatch, candidates: Sequence[str]) -> EventRecord:
         caption = event.caption
         if candidates:
             start, end = (f"{time:.1f}" for time in (event.span.start, event.span.end))
-            scores = self.core.score_options(text.DESCRIBE, [f"{start} {end} {line}" for line in candidates], frames)
+            scores = self.score_options(text.DESCRIBE, [f"{start} {end} {line}" for line in candidates], frames)
             caption = candidates[max(range(len(scores)), key=lambda i: (scores[i].mean, -i))]
         return EventRecord(event.span.start, event.span.end, caption, confidence=event.score, source=self.name)
 
@@ -165,10 +167,13 @@ def weights_folder(weights: str) -> Path:
     )
 
 
-def _slowed(frames: FrameBatch | None) -> tuple[Any, float]:
-    """Frames on a clock whose last time the model has a word for, and shown seconds for each of the video."""
+def _slowed(frames: FrameBatch | None, words: str = "") -> tuple[Any, float]:
+    """Frames on a clock whose last time the model has a word for, and shown seconds for each of the video.
+
+    Without frames, where records are all there is to read, the times in ``words`` set the clock.
+    """
     if frames is None or not len(frames):
-        return frames, 1.0
+        return frames, text.clock(max(map(float, text.TIME.findall(words)), default=0.0))
     scale = text.clock(float(frames.pts_seconds[-1]))
     if scale == 1.0:
         return frames, scale
@@ -190,12 +195,6 @@ def _from_zero(frames: FrameBatch) -> FrameBatch:
     first = float(frames.pts_seconds[0])
     key = None if frames.key is None else f"{frames.key} from {first:.3f} ({len(frames)})"
     return replace(frames, pts_seconds=frames.pts_seconds - first, key=key)
-
-
-def _probabilities(scores: Sequence[OptionScore]) -> list[float]:
-    logits = torch.tensor([score.log_likelihood for score in scores], dtype=torch.float64)
-    chances: list[float] = logits.softmax(-1).tolist()
-    return chances
 
 
 def _overlap(one: tuple[float, float], other: tuple[float, float]) -> float:

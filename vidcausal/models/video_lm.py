@@ -139,6 +139,32 @@ class VideoLM(nn.Module):
                 scores += self._log_likelihoods(tokens[start : start + OPTION_BATCH], first, cache)
         return [OptionScore(score, len(ids)) for score, ids in zip(scores, tokens, strict=True)]
 
+    @torch.no_grad()
+    def next_log_probs(self, prompt: str, begun: Sequence[Sequence[int]], frames: FrameBatch | None = None) -> Tensor:
+        """Log-probabilities ``[n, v]`` of the next token of a reply of which some tokens are given.
+
+        Args:
+            prompt: the prompt.
+            begun: beginnings of the reply, ``n`` rows of token ids, all of one length (which may be 0).
+            frames: the video.
+
+        Raises:
+            ModelError: it all does not fit into the context.
+        """
+        self._warn_once()
+        length = len(begun[0])
+        with self._lock:
+            first, cache = self._read(prompt, frames, reserve=length)
+            if not length:
+                return first.log_softmax(-1).expand(len(begun), -1)
+            shared = fork(cache)
+            shared.batch_repeat_interleave(len(begun))
+            rows = torch.tensor([list(ids) for ids in begun], device=first.device)
+            embeddings = self.language.get_input_embeddings()(rows)
+            logits = self.language(inputs_embeds=embeddings, past_key_values=shared, logits_to_keep=1).logits
+        result: Tensor = logits[:, -1].float().log_softmax(-1)
+        return result
+
     @property
     def fingerprint(self) -> str:
         """Hash of settings and of every weight; read once and again after weights changed (about a second a GB)."""
