@@ -120,6 +120,7 @@ def build_tokenizer(texts: Iterable[str]) -> Any:
     core.decoder = decoders.Sequence(
         [
             decoders.WordPiece(prefix="##", cleanup=False),
+            decoders.Fuse(),  # else a line would begin with the blank before its first word
             decoders.Replace(Regex(f" ?{NEWLINE} ?"), "\n"),
         ]
     )
