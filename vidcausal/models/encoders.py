@@ -6,6 +6,7 @@ Letters: t frames, p patches, d width, h and w pixels.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args
 
@@ -17,7 +18,7 @@ from vidcausal.models.preprocessing import Preprocessing
 from vidcausal.nn.conv_stem import with_differences
 from vidcausal.video.frames import FrameBatch
 
-Library = Literal["transformers", "open_clip", "conv"]
+Library = Literal["transformers", "open_clip", "conv", "onnx"]
 
 
 class VisionEncoder(nn.Module):
@@ -72,7 +73,7 @@ class VisionEncoder(nn.Module):
 
     def preprocess(self, data: Tensor) -> Tensor:
         """uint8 ``[t, 3, h, w]`` to the tower's pixels, on its device and in its dtype."""
-        own = next(self.parameters())
+        own = next(itertools.chain(self.parameters(), self.buffers()))
         return self.preprocessing(data.to(own.device)).to(own.dtype)
 
     def batches(self, frames: FrameBatch) -> Iterator[Tensor]:
@@ -113,9 +114,9 @@ def encoder(
     Args:
         model: transformers: a local folder, a hub id, or the dict of a ``config.json`` (random weights). open_clip: a
             model name, or a dict with ``embed_dim`` and ``vision_cfg``. conv: the arguments of
-            :class:`vidcausal.nn.conv_stem.ConvStem`.
-        library: ``transformers`` (CLIP, SigLIP, SigLIP2, DINOv2, DINOv3), ``open_clip`` or ``conv`` (our own small
-            tower, always made with random weights; a saved VideoLM brings its own).
+            :class:`vidcausal.nn.conv_stem.ConvStem`. onnx: weights of ``vidcausal models``.
+        library: ``transformers`` (CLIP, SigLIP, SigLIP2, DINOv2, DINOv3), ``open_clip``, ``conv`` (our own small
+            tower, always made with random weights; a saved VideoLM brings its own) or ``onnx`` (frozen, on the CPU).
         layer: as in ``hidden_states[layer]``; -2 skips the last layer, as Video-CCAM and LLaVA do; None for the final
             output with its norm.
         weights: open_clip only: a local ``.safetensors`` file, or the tag of published weights (with ``download``).
@@ -141,6 +142,8 @@ def encoder(
             tower, own, random, config = _from_transformers(model, layer, revision, download)
         elif library == "conv":
             tower, own, random, config = _from_conv(model, weights)
+        elif library == "onnx":
+            tower, own, random, config = _from_onnx(model, weights, download)
         else:
             tower, own, random, config = _from_open_clip(model, layer, weights, download)
     if preprocessing:
@@ -177,6 +180,18 @@ def _from_conv(
         raise ConfigError(f"conv encoder: {error}") from error
     side = tower.image_size
     return tower, Preprocessing((side, side), interpolation="bilinear"), True, dict(model)
+
+
+def _from_onnx(
+    model: str | Mapping[str, Any], weights: str | None, download: bool
+) -> tuple[nn.Module, Preprocessing, bool, str]:
+    from vidcausal.models import _onnx_tower as towers
+
+    if not isinstance(model, str) or weights is not None:
+        raise ConfigError(
+            f"an onnx encoder is named by its model alone, got {model!r} and weights={weights!r}"
+        )
+    return towers.OnnxTower(model, download=download), towers.preprocessing(model), False, model
 
 
 def _from_open_clip(

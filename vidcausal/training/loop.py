@@ -232,7 +232,7 @@ class Run:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.average.load_state_dict(state["average"])
-        self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        self.step, self.seconds = int(state["step"]), float(state.get("seconds", 0.0))
         logger.info("%s: going on at step %d", path, self.step)
 
 
