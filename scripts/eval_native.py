@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from vidcausal.cli import Done, guarded, own_process
-from vidcausal.evaluation.native_report import MODES, Answerer, Setup, native_report
+from vidcausal.evaluation.native_report import MODES, OTHER_MODES, Answerer, Setup, native_report
 from vidcausal.worlds import WORLDS, create_world
 from vidcausal.worlds.story import SPLITS
 
@@ -32,7 +32,7 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=Path("runs/native_worlds"))
     for name, kind in (("model", str), ("n", int), ("seed", int), ("device", str), ("jobs", int)):
         parser.add_argument(f"--{name}", type=kind, default=getattr(Setup, name))
-    for name, known in (("worlds", tuple(WORLDS)), ("splits", SPLITS), ("modes", (*MODES, "rrd-video"))):
+    for name, known in (("worlds", tuple(WORLDS)), ("splits", SPLITS), ("modes", (*MODES, *OTHER_MODES))):
         parser.add_argument(f"--{name}", nargs="+", choices=known, default=getattr(Setup, name))
     args = {key: tuple(value) if isinstance(value, list) else value for key, value in vars(parser.parse_args()).items()}
     with own_process(1):

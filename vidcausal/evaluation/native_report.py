@@ -33,6 +33,7 @@ from vidcausal.worlds.story import Question, Split
 logger = logging.getLogger(__name__)
 
 MODES = ("rrd", "direct", "blind")
+OTHER_MODES = ("rrd-video", "rrd-ask-video")
 UNSEEN_SEED = 101
 """Seed of the held-out data; training draws from the split ``train``, which shares no story with the others."""
 GRAY = 128
@@ -51,7 +52,7 @@ class Setup:
         splits: of each world.
         n: samples a world and split.
         seed: of the data.
-        modes: some of :data:`MODES`, and ``rrd-video``.
+        modes: some of :data:`MODES` and of :data:`OTHER_MODES`.
         frames: preset of ``configs/frames``.
         size: side of the frames that the model is shown, in pixels.
         video_size: side of the made videos, in pixels.
@@ -102,8 +103,8 @@ def native_report(setup: Setup) -> NativeReport:
         KeyboardInterrupt: Ctrl-C or SIGTERM; the same command goes on.
     """
     for mode in setup.modes:
-        if mode not in (*MODES, "rrd-video"):
-            raise UnknownNameError("mode", mode, (*MODES, "rrd-video"))
+        if mode not in (*MODES, *OTHER_MODES):
+            raise UnknownNameError("mode", mode, (*MODES, *OTHER_MODES))
     started = time.perf_counter()
     model = build.create_model(setup.model, device=setup.device) if isinstance(setup.model, str) else setup.model
     folders = made(setup)

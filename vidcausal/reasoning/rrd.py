@@ -32,7 +32,7 @@ from vidcausal.reasoning.tasks import (
     spans_text,
 )
 from vidcausal.reasoning.transcript import Transcript, name_of, takes_frames
-from vidcausal.types import EventRecord, Reply, Sample, Span
+from vidcausal.types import TASKS, EventRecord, Reply, Sample, Span, Task
 from vidcausal.video.footage import Footage
 from vidcausal.video.frames import FrameBatch
 
@@ -55,8 +55,8 @@ class RRD:
             (:class:`ChatRecognizer`). A Grounder answers ``ground`` itself.
         reasoner: a text chat; None lets the model reason. With Scoring its answers are scored too.
         recognition: ``"one_shot"`` or ``"iterative"``, for a model that is asked in words.
-        reason_with_video: show the frames in the second stage too (the reasoner must take them; without a reasoner
-            the model does it).
+        reason_with_video: show the frames in the second stage too, in all tasks or in those named (the reasoner must
+            take them; without a reasoner the model does it).
         score: score options and orders by likelihood besides generating.
         ordering: how pairs of clips are scored, see :func:`~vidcausal.reasoning.ordering.pairwise_log_odds`.
         records: what the reasoner is given, to measure the stages apart: ``"recognized"``; ``"oracle"``, the
@@ -75,7 +75,7 @@ class RRD:
         reasoner: TextChat | None = None,
         *,
         recognition: Mode = "one_shot",
-        reason_with_video: bool = False,
+        reason_with_video: bool | Sequence[Task] = False,
         score: bool = True,
         ordering: Method = "sequence",
         records: RecordSource = "recognized",
@@ -89,14 +89,14 @@ class RRD:
         self._recognizer = _recognizer(
             model, recognition, official_compat=official_compat, max_new_tokens=max_new_tokens, cache=cache
         )
-        self._reasoner = _reasoner(model, reasoner, reason_with_video)
+        self._with_video = _video_tasks(reason_with_video)
+        self._reasoner = _reasoner(model, reasoner, bool(self._with_video))
         self._scorer = self._reasoner if score and isinstance(self._reasoner, Scoring) else None
-        self._with_video = reason_with_video
         self._ordering: Method = ordering
         self._source: RecordSource = records
         self._official = official_compat
         self._max_new_tokens = max_new_tokens
-        parts = ["rrd", "iterative" if recognition == "iterative" else "", "video" if reason_with_video else ""]
+        parts = ["rrd", "iterative" if recognition == "iterative" else "", _video_name(self._with_video)]
         self.name = "-".join(part for part in [*parts, records if records != "recognized" else ""] if part)
 
     def answer(self, sample: Sample[Any], footage: Footage) -> Reply:
@@ -129,11 +129,11 @@ class RRD:
             return _Recognized(_shuffled(records, sample.id))
         return _Recognized(records, table)
 
-    def _frames(self, footage: Footage) -> FrameBatch | None:
-        return footage.frames if self._with_video else None
+    def _frames(self, sample: Sample[Any], footage: Footage) -> FrameBatch | None:
+        return footage.frames if sample.task in self._with_video else None
 
-    def _prompt(self, name: str, **values: object) -> str:
-        return fill(f"{name}_video" if self._with_video else name, self._reasoner, **values)
+    def _prompt(self, sample: Sample[Any], name: str, **values: object) -> str:
+        return fill(f"{name}_video" if sample.task in self._with_video else name, self._reasoner, **values)
 
     # ---- second stage -------------------------------------------------------------------------------------------
 
@@ -144,8 +144,8 @@ class RRD:
         num_clips = len(known_clips(footage, transcript)) or max(labels, default=0)
         captions = clip_captions(records, num_clips)
         table = official_table if official_table is not None else clip_table(captions)
-        prompt = self._prompt("rrd_reason_order", goal=goal, records=table)
-        text = transcript.chat("reason", self._reasoner, prompt, self._frames(footage))
+        prompt = self._prompt(sample, "rrd_reason_order", goal=goal, records=table)
+        text = transcript.chat("reason", self._reasoner, prompt, self._frames(sample, footage))
         order = read_order(text, num_clips, transcript.notes)
         if self._scorer is not None and num_clips > 1:
             if not any(captions):
@@ -161,9 +161,9 @@ class RRD:
             return Reply(spans_text(spans), tuple(transcript.steps), spans=spans, notes=tuple(transcript.notes))
         records = self._recognize(sample, footage, transcript).records
         prompt = self._prompt(
-            "rrd_reason_ground", query=query, duration=f"{footage.duration:.1f}", records=event_table(records)
+            sample, "rrd_reason_ground", query=query, duration=f"{footage.duration:.1f}", records=event_table(records)
         )
-        text = transcript.chat("reason", self._reasoner, prompt, self._frames(footage))
+        text = transcript.chat("reason", self._reasoner, prompt, self._frames(sample, footage))
         spans = parse_spans(text, duration=footage.duration)
         if not spans:
             transcript.note("the reply gives no span of time")
@@ -173,8 +173,8 @@ class RRD:
 
     def _ask(self, sample: Sample[Any], footage: Footage, transcript: Transcript) -> Reply:
         records = self._recognize(sample, footage, transcript).records
-        prompt = self._prompt("rrd_reason_ask", records=event_table(records), **answer_fields(sample))
-        frames = self._frames(footage)
+        prompt = self._prompt(sample, "rrd_reason_ask", records=event_table(records), **answer_fields(sample))
+        frames = self._frames(sample, footage)
         text = transcript.chat("reason", self._reasoner, prompt, frames)
         option: int | None = None
         scores: tuple[float, ...] = ()
@@ -196,6 +196,18 @@ class RRD:
 def _check(what: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise ConfigError(f"{what} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+def _video_tasks(chosen: bool | Sequence[Task]) -> tuple[Task, ...]:
+    if isinstance(chosen, bool):
+        return TASKS if chosen else ()
+    for task in chosen:
+        _check("reason_with_video", task, TASKS)
+    return tuple(chosen)
+
+
+def _video_name(tasks: Sequence[Task]) -> str:
+    return "" if not tasks else "video" if set(tasks) == set(TASKS) else "-".join([*tasks, "video"])
 
 
 def _recognizer(model: Recognizer | VideoChat, mode: Mode, **settings: Any) -> Recognizer:
