@@ -10,7 +10,7 @@ Letters: b videos, t frames, s tokens of a row, d width, v vocabulary, n shown t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -138,7 +138,7 @@ class Examiner:
             frames: what is shown of each.
             write: let the model write its events too (slower: token by token).
         """
-        rows: list[Mapping[str, tuple[float, float]]] = []
+        rows: list[dict[str, tuple[float, float]]] = []
         for first in range(0, len(exams), self.batch):
             part = slice(first, first + self.batch)
             rows += self._asked(exams[part], frames[part], write)
@@ -147,7 +147,7 @@ class Examiner:
 
     def _asked(
         self, exams: Sequence[Exam], frames: Sequence[FrameBatch], write: bool
-    ) -> list[Mapping[str, tuple[float, float]]]:
+    ) -> list[dict[str, tuple[float, float]]]:
         times = [[round(time, 1) for time in batch.pts_seconds.tolist()] for batch in frames]
         tokens = self._tokens(frames)
         sheets = [self._sheet(exam, seconds) for exam, seconds in zip(exams, times, strict=True)]
@@ -277,7 +277,8 @@ class Examiner:
         if not written:
             return [""] * len(times)
         rows = torch.stack(written, dim=1).tolist()
-        return [str(self.core.tokenizer.decode(row, skip_special_tokens=True)) for row in rows]
+        kept = [row[: row.index(stop)] if stop in row else row for row in rows]
+        return [str(self.core.tokenizer.decode(row, skip_special_tokens=True)) for row in kept]
 
 
 class _Logs:
