@@ -1,4 +1,4 @@
-"""The native model's code. A core that answers by rule shows what is asked; a tiny random one that all fits together."""
+"""The native model's code: a core that answers by rule shows what is asked, a tiny random one that it all fits."""
 
 from __future__ import annotations
 
@@ -67,6 +67,22 @@ class Core:
     def score_options(self, prompt: str, options: Sequence[str], shown: FrameBatch | None = None) -> list[OptionScore]:
         self._note(prompt, options, shown)
         return [OptionScore(self.likes(prompt, option), len(option.split())) for option in options]
+
+    def next_log_probs(
+        self, prompt: str, beginnings: Sequence[Sequence[int]], shown: FrameBatch | None = None
+    ) -> torch.Tensor:
+        """The chances of a time after a beginning of times: those of the words "begin … time"."""
+        rows = []
+        for beginning in beginnings:
+            said = self.tokenizer.convert_ids_to_tokens(list(beginning))
+            words = text.time_words()
+            self._note(prompt, said, shown)
+            row = torch.full((len(self.tokenizer),), -100.0)
+            row[self.tokenizer.convert_tokens_to_ids(words)] = torch.tensor(
+                [self.likes(prompt, " ".join([*said, word])) for word in words]
+            )
+            rows.append(row.log_softmax(-1))
+        return torch.stack(rows)
 
 
 def model(core: Any) -> NativeModel:
@@ -198,16 +214,17 @@ def test_candidates_of_a_long_video_are_scored_at_its_clock(tokenizer: Any) -> N
 # ---- moments ----------------------------------------------------------------------------------------------------
 
 
-def overlap(one: tuple[int, int], other: tuple[int, int]) -> float:
-    """Intersection over union by counting tenths of a second; moments without length overlap with themselves only."""
-    a, b = set(range(10 * one[0], 10 * one[1])), set(range(10 * other[0], 10 * other[1]))
+def overlap_of(one: tuple[int, int], other: tuple[int, int]) -> float:
+    """Intersection over union by counting; moments without length overlap with themselves only."""
+    a, b = set(range(*one)), set(range(*other))
     return float(one == other) if not a | b else len(a & b) / len(a | b)
 
 
 def pairs_model(tokenizer: Any, chances: dict[tuple[int, int], float]) -> tuple[NativeModel, Core]:
     def likes(prompt: str, option: str) -> float:
-        words = [round(float(word)) for word in option.split()]
-        return 0.0 if len(words) < 2 else math.log(chances.get((words[0], words[1]), 1e-12))
+        first, *last = map(float, option.split())
+        fits = [chance for (start, end), chance in chances.items() if start == first and last in ([], [end])]
+        return math.log(max(sum(fits), 1e-12))
 
     core = Core(tokenizer, likes=likes)
     return model(core), core
@@ -230,21 +247,18 @@ def test_expected_overlap_is_right_for_any_chances(tokenizer: Any, seed: int) ->
     total = sum(chances.values())
     made, _ = pairs_model(tokenizer, chances)
     found = made.ground(footage([float(time) for time in times]), "x")
-    expected = {one: sum(p / total * overlap(one, other) for other, p in chances.items()) for one in chances}
+    expected = {one: sum(p / total * overlap_of(one, other) for other, p in chances.items()) for one in chances}
     best = sorted(expected.values(), reverse=True)[:5]
-    assert [span.score for span in found] == pytest.approx(best, abs=1e-9)
+    assert [span.score for span in found] == pytest.approx(best, abs=1e-6)
     for span in found:
-        assert expected[round(span.start), round(span.end)] == pytest.approx(span.score)
+        assert expected[round(span.start), round(span.end)] == pytest.approx(span.score, abs=1e-6)
 
 
-def test_only_likely_starts_are_followed_up(tokenizer: Any) -> None:
-    core = Core(tokenizer, likes=lambda prompt, option: float(option.split()[0]))
-    model(core).ground(footage([float(second) for second in range(12)]), "x")
-    starts = {option.split()[0] for option in core.asked[1][1]}
-    assert starts == {"6.0", "7.0", "8.0", "9.0", "10.0", "11.0"}
-    ends = [tuple(map(float, option.split())) for option in core.asked[1][1]]
-    assert all(start <= end for start, end in ends)
-    assert len(ends) == 6 + 5 + 4 + 3 + 2 + 1
+def test_only_likely_starts_are_followed_up_and_nothing_ends_before_it_starts(tokenizer: Any) -> None:
+    core = Core(tokenizer, likes=lambda prompt, option: float(option.split()[0]) - 9.0 * len(option.split()))
+    found = model(core).ground(footage([float(second) for second in range(12)]), "x")
+    assert all(6.0 <= span.start <= span.end <= 11.0 for span in found)
+    assert [begun for _, begun, _ in core.asked] == [(), *((f"{second}.0",) for second in range(11, 5, -1))]
 
 
 # ---- with a real, tiny core -------------------------------------------------------------------------------------
@@ -280,6 +294,19 @@ def test_all_parts_fit_together(tiny: NativeModel) -> None:
     scores = tiny.score_options("why?", ["red ball", "blue box leaves"], video.frames)
     assert [score.num_tokens for score in scores] == [2, 3]
     assert all(score.log_likelihood < 0 for score in scores)
+
+
+def test_chances_of_moments_are_those_of_their_words(tiny: NativeModel) -> None:
+    times = [0.0, 0.8, 1.6, 2.4]
+    video = footage(times)
+    pairs = list(itertools.combinations_with_replacement(times, 2))
+    words = [text.span_text(start, end) for start, end in pairs]
+    scores = tiny.score_options("when red ball", words, video.frames)
+    chances = torch.tensor([score.log_likelihood for score in scores], dtype=torch.float64).softmax(0).tolist()
+    tenths = [(round(10 * start), round(10 * end)) for start, end in pairs]
+    expected = [sum(p * overlap_of(one, other) for other, p in zip(tenths, chances, strict=True)) for one in tenths]
+    found = tiny.ground(video, "red ball")
+    assert [span.score for span in found] == pytest.approx(sorted(expected, reverse=True)[:5], rel=1e-4)
 
 
 def test_the_video_decides_the_answers(tiny: NativeModel) -> None:

@@ -107,9 +107,9 @@ class NativeModel:
         """
         shown, scale = _slowed(footage.frames)
         assert shown is not None
-        moments = self._moments(f"when {query}", shown)
-        if not moments:
+        if not len(shown):
             return []
+        moments = self._moments(f"when {query}", shown)
         expected = [(sum(p * _overlap(span, other) for other, p in moments), span) for span, _ in moments]
         ranked = sorted(expected, key=lambda pair: (-pair[0], pair[1]))[:SPANS]
         return [Span(start / scale, end / scale, score) for score, (start, end) in ranked]
