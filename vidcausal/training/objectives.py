@@ -19,7 +19,7 @@ from vidcausal.nn.conv_stem import with_differences
 from vidcausal.nn.fusion.splice import splice
 from vidcausal.nn.projectors.base import ProjectedTokens
 from vidcausal.training.packing import VIDEO, Packed, pack
-from vidcausal.training.stories import COLOR_NAMES, Example
+from vidcausal.training.stories import COLOR_NAMES, PLACES, Example
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,13 @@ class Weights:
 
     ``tasks``: by the beginning of a task's name, the longest that fits; 1 where none does. ``words``: sum over words of
     the cross-entropy of "this word is true of this frame". ``things``: color and kind of what is in a cell.
+    ``present``: sum over colors, kinds and places of the cross-entropy of "this frame shows it".
     """
 
     tasks: Mapping[str, float] = field(default_factory=dict)
     words: float = 0.2
     things: float = 0.5
+    present: float = 0.25
 
     def task(self, name: str) -> float:
         """The weight of a task."""
@@ -53,6 +55,8 @@ class Batch(NamedTuple):
     """float32 ``[b, t, w]``; w = 0 where words are not asked for."""
     cells: Tensor
     """int64 ``[m, 4]``: frame (counted over the batch), cell, color or -1, kind."""
+    present: Tensor
+    """float32 ``[b, t, n]``: see :class:`Example`; n = 0 where it is not asked for."""
 
 
 def collate(examples: Sequence[Example]) -> Batch:
@@ -69,6 +73,7 @@ def collate(examples: Sequence[Example]) -> Batch:
         pack([example.row for example in examples]),
         torch.from_numpy(np.stack([example.words for example in examples])),
         torch.from_numpy(np.concatenate(cells) if cells else np.zeros((0, 4), np.int64)),
+        torch.from_numpy(np.stack([example.present for example in examples])),
     )
 
 
@@ -79,7 +84,7 @@ def amounts(batch: Batch) -> dict[str, float]:
         task = name.split(" ")[0]
         found[task] = found.get(task, 0.0) + float(batch.packed.weight[batch.packed.task == number].sum())
     frames = float(batch.times.numel())
-    found |= {"words": frames, "frame words": frames, "kind": float(len(batch.cells))}
+    found |= {"words": frames, "frame words": frames, "present": frames, "kind": float(len(batch.cells))}
     return found | {"color": float((batch.cells[:, 2] >= 0).sum())}
 
 
@@ -112,6 +117,8 @@ class Trainee(nn.Module):
             nn.init.constant_(head.bias, -5.0)  # most words are true of no frame
         self.color_head = nn.Linear(self.encoder.dim, len(COLOR_NAMES))
         self.kind_head = nn.Linear(self.encoder.dim, num_kinds)
+        self.present_head = nn.Linear(width, len(COLOR_NAMES) * (num_kinds + PLACES**2))
+        nn.init.constant_(self.present_head.bias, -4.0)
 
     def forward(self, batch: Batch, weights: Weights, shares: Mapping[str, float] | None = None) -> Losses:
         """The losses of a batch.
@@ -136,6 +143,8 @@ class Trainee(nn.Module):
                 parts |= self._things(features, batch.cells)
             if batch.words.shape[-1]:
                 parts["frame words"] = self._words(self.frame_head, shown, batch.words)
+            if batch.present.shape[-1]:
+                parts["present"] = self._words(self.present_head, shown, batch.present)
         if batch.kind != "frames":
             hidden = self._read(batch, shown)
             if shown is not None and batch.words.shape[-1]:
@@ -147,6 +156,7 @@ class Trainee(nn.Module):
             ("frame words", weights.words),
             ("color", weights.things),
             ("kind", weights.things),
+            ("present", weights.present),
         ):
             if name in parts:
                 total = total + weight * shares.get(name, 1.0) * parts[name]

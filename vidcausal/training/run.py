@@ -18,7 +18,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ class Objective:
         stages: by name, ``start`` (share of the steps, the first 0) and ``rows`` (of each kind, a step).
         words: weight of the words that are true of each frame; 0 leaves them and their heads out.
         things: weight of color and kind of what is in a cell.
+        present: weight of what each frame shows and where.
         tasks: weights by the beginning of a task's name.
 
     Raises:
@@ -67,6 +68,7 @@ class Objective:
     stages: Mapping[str, Mapping[str, Any]]
     words: float = 0.5
     things: float = 0.5
+    present: float = 0.25
     tasks: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -235,9 +237,7 @@ def _shape(values: Mapping[str, Any]) -> Shape:
     return Shape(**{**values, "clip_frames": clip})
 
 
-def _check_names(
-    kind: str, names: Sequence[str], known: Sequence[str] | Mapping[str, Any], empty: bool = False
-) -> None:
+def _check_names(kind: str, names: Sequence[str], known: Iterable[str], *, empty: bool = False) -> None:
     for name in names:
         if name not in known:
             raise UnknownNameError(kind, name, known)
@@ -334,7 +334,12 @@ def _prepared(setup: Setup, processes: Processes, device: str) -> tuple[Run, Vid
         seed=setup.seed,
         words=setup.objective.words > 0,
     )
-    weights = Weights(setup.objective.tasks, words=setup.objective.words, things=setup.objective.things)
+    weights = Weights(
+        setup.objective.tasks,
+        words=setup.objective.words,
+        things=setup.objective.things,
+        present=setup.objective.present,
+    )
     identity = json.dumps(setup.identity, sort_keys=True)
     run = Run(trainee, mixture, setup.recipe, weights, setup.folder, identity=identity, processes=processes)
     return run, core

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,6 +25,8 @@ from vidcausal.worlds.world import World
 T = TypeVar("T")
 Ids = Callable[[str], Sequence[int]]
 CARD_SECONDS = 1.0
+PLACES = 4
+"""Rows and columns of places that things are told apart by."""
 SHARED_WEIGHT = 0.1
 """Weight of words that all options of a question share: they only say how the narrator puts it today."""
 COLOR_NAMES = tuple(COLORS)
@@ -59,7 +61,8 @@ class Example:
 
     ``frames`` uint8 ``[t, s, s, 3]`` and ``times`` seconds ``[t]`` (both empty for text alone). ``words`` float32
     ``[t, w]``: which words of captions are true of each frame. ``cells`` int64 ``[m, 4]``: frame, cell, color, kind of
-    things to be seen.
+    things to be seen. ``present`` float32 ``[t, c * (k + g)]``: which kinds of things of each of c colors each frame
+    shows, and in which of g places.
     """
 
     kind: str
@@ -68,6 +71,7 @@ class Example:
     row: Row
     words: NDArray[np.float32]
     cells: NDArray[np.int64]
+    present: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
 
 class Storyteller:
@@ -107,7 +111,7 @@ class Storyteller:
         story = self.world.tell(seed, self.split)
         rng = self.world.random(seed, self.split, "training")
         times = frame_times(story.duration, self.shape.frames, rng)
-        frames, cells = self._look(story, times, rng)
+        frames, cells, present = self._look(story, times, rng)
         shown = [round(time, 1) for time in times]
         row = self._video_root(shown)
         events = [(text.snapped(e.start, shown), text.snapped(e.end, shown), e.caption) for e in story.events]
@@ -121,17 +125,17 @@ class Storyteller:
             self._ask(row, "\n", question, 0, "ask")
             if rng.random() < 0.5:
                 self._ask(row, "", question, describe, "recall")
-        return Example("video", frames, _array(times), row, self._words(story, times), cells)
+        return Example("video", frames, _array(times), row, self._words(story, times), cells, present)
 
     def frames(self, seed: int) -> Example:
         """A whole video without any task: only what is to be seen in each frame is learned, which costs little."""
         story = self.world.tell(seed, self.split)
         rng = self.world.random(seed, self.split, "training")
         times = frame_times(story.duration, self.shape.frames, rng)
-        frames, cells = self._look(story, times, rng)
+        frames, cells, present = self._look(story, times, rng)
         row = Row()
         row.add([self.bos], answer=1)
-        return Example("frames", frames, _array(times), row, self._words(story, times), cells)
+        return Example("frames", frames, _array(times), row, self._words(story, times), cells, present)
 
     def reasoning(self, seed: int) -> Example:
         """Records given as text, reasoning asked for; goals and steps to be ordered."""
@@ -175,7 +179,7 @@ class Storyteller:
         clip = rng.choice(story.clips)
         inside = frame_times(clip.end - clip.start, count, rng)
         times = [clip.start + time for time in inside]
-        frames, cells = self._look(story, times, rng)
+        frames, cells, present = self._look(story, times, rng)
         shown = [round(time, 1) for time in inside]
         row = self._video_root(shown)
         events = [
@@ -184,7 +188,7 @@ class Storyteller:
             if min(e.end, clip.end) - max(e.start, clip.start) > 0.5 * (e.end - e.start)
         ]
         self._add(row, f"\n{text.DESCRIBE}\n", text.event_lines(events), 0, "describe clip")
-        return Example("clip", frames, _array(inside), row, self._words(story, times), cells)
+        return Example("clip", frames, _array(inside), row, self._words(story, times), cells, present)
 
     def shuffled_clips(self, seed: int, count: int, *, cards: bool) -> Example | None:
         """``count`` shuffled clips, behind title cards or end to end, to be ordered at once; None where a story has
@@ -249,7 +253,7 @@ class Storyteller:
 
     def _look(
         self, story: Story, times: Sequence[float], rng: random.Random
-    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.float32]]:
         _, static = self.world.stage(story)
         scenes = [self.world.scene(story, time) for time in times]
         frames = self._painted(story, scenes, rng)
@@ -259,7 +263,14 @@ class Storyteller:
             for thing in (*scene, *(static if rng.random() < 0.25 else ()))
             if 0 <= thing.x < 1 and 0 <= thing.y < 1
         ]
-        return frames, np.array(cells, np.int64).reshape(-1, 4)
+        present = np.zeros((len(times), len(COLOR_NAMES), len(self.kinds) + PLACES**2), np.float32)
+        for frame, scene in enumerate(scenes):
+            for thing in (*scene, *static):
+                if thing.color is not None and 0 <= thing.x < 1 and 0 <= thing.y < 1:
+                    place = int(thing.y * PLACES) * PLACES + int(thing.x * PLACES)
+                    of_color = present[frame, COLOR_NAMES.index(thing.color)]
+                    of_color[[self.kinds[f"{self.world.name}/{thing.kind}"], len(self.kinds) + place]] = 1
+        return frames, np.array(cells, np.int64).reshape(-1, 4), present.reshape(len(times), -1)
 
     def _painted(self, story: Story, scenes: Sequence[Sequence[Thing]], rng: random.Random) -> NDArray[np.uint8]:
         """Frames at the model's size: drawn at it, or (every second time) twice as large and averaged.
