@@ -47,7 +47,10 @@ def export(core: VideoLM, average: Average, folder: str | Path, facts: Mapping[s
         for left in (fresh, old):
             shutil.rmtree(left, ignore_errors=True)
         model.save_pretrained(fresh)
-        size = sum(file.stat().st_size for file in fresh.rglob("*") if file.is_file())
+        files = [file for file in fresh.rglob("*") if file.is_file()]
+        for file in files:
+            file.chmod(0o644)  # safetensors writes files that only their owner reads
+        size = sum(file.stat().st_size for file in files)
         write_json(fresh / FACTS, {**facts, "bytes": size}, indent=1)
         if path.exists():
             os.replace(path, old)

@@ -39,7 +39,7 @@ def build_optimizers(
         MissingDependencyError: this torch has no Muon.
     """
     matrices, others = split_parameters(model)
-    if not muon_lr:
+    if not muon_lr or not matrices:
         return [torch.optim.AdamW([*matrices, *others], lr=adam_lr, weight_decay=weight_decay, betas=(0.9, 0.95))]
     if not hasattr(torch.optim, "Muon"):
         raise MissingDependencyError(
