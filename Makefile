@@ -4,6 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 OUT    ?= runs/demo
 VIDEO  ?=
+MODEL  ?=
 
 .PHONY: demo test weights check clean help
 .DEFAULT_GOAL := help
@@ -25,8 +26,8 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.python
 	$(BIN)/python -m pip install --quiet --progress-bar off -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 
-demo: $(VENV)/.installed ## Run the main job on bundled video (VIDEO=file.mp4 for yours); report in runs/demo
-	$(BIN)/vidcausal demo $(VIDEO) --out $(OUT)
+demo: $(VENV)/.installed ## Run the main job on drawn videos (VIDEO=file.mp4 MODEL=embedded for yours); report in runs/demo
+	$(BIN)/vidcausal demo $(VIDEO) --out $(OUT) $(if $(MODEL),--model $(MODEL))
 
 test: check ## Lint, types, layers, tests
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest

@@ -153,7 +153,7 @@ _EVENT_FORMATS: dict[str, Callable[[Sequence[Result]], str]] = {
 def _demo(args: argparse.Namespace) -> Done:
     from vidcausal.demo import run_demo
 
-    names = ("model", "reasoner", "goal", "query", "question", "transcribe", "device")
+    names = ("model", "reasoner", "goal", "query", "question", "transcribe", "device", "download")
     given: Result = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     progress = False if args.json else None
     found = run_demo(
@@ -162,27 +162,46 @@ def _demo(args: argparse.Namespace) -> Done:
         options=args.option,
         candidates=args.candidate,
         progress=progress,
-        download=not args.offline,
         **given,
     )
-    lines = [_demo_line(answer) for answer in found["answers"]]
-    return Done(found, "\n".join([*lines, "", f"report: {found['report']}"]), 1 if found["num_errors"] else 0)
+    parts = [part for part in (found, found.get("real")) if part]
+    lines = [line for part in parts for line in _demo_part(part)]
+    if note := found.get("note"):
+        lines += ["", note]
+    return Done(found, "\n".join(lines).strip(), 1 if any(part["num_errors"] for part in parts) else 0)
+
+
+def _demo_part(part: Result) -> list[str]:
+    """A part of the demo: which model on what, what it cannot do, every answer beside the truth, the report."""
+    about = [part[key] for key in ("caveat", "rule") if part.get(key)]
+    answers = [_demo_line(answer) for answer in part["answers"]]
+    return ["", part["title"], *about, *answers, "", f"report: {part['report']}"]
 
 
 def _demo_line(answer: Result) -> str:
     head = f"{answer['task']:7}{answer['video']:15} "
     if error := answer.get("error"):
         return f"{head}failed: {error['message']}"
+    true = answer["true"]
     if answer["task"] == "events":
-        cues = [f"{e['start']:.1f}-{e['end']:.1f} s {e['caption']}" for e in answer["events"]]
-        return f"{head}{len(cues)} events: {'; '.join(cues)}"
+        told = f"\n{' ' * len(head)}true: {_cues(true)}" if true else ""
+        return f"{head}{len(answer['events'])} events: {_cues(answer['events'])}{told}"
     if answer["task"] == "order":
-        true = f", true order {answer['true']}" if answer["true"] else ""
-        return f"{head}{answer['goal']}: {answer['order']}{true}"
+        told = f", true order {true}" if true else ""
+        return f"{head}{answer['goal']}: {answer['order']}{told}"
     if answer["task"] == "ground":
-        spans = ", ".join(f"{start:.1f}-{end:.1f} s" for start, end, _ in answer["spans"])
-        return f"{head}{answer['query']}: {spans or 'nothing found'}"
-    return f"{head}{answer['question']} {answer['option'] or ' '.join(answer['reply'].split())}"
+        told = f"; true {_spans(true[:3])}{' ...' if len(true) > 3 else ''}" if true else ""
+        return f"{head}{answer['query']}: {_spans(answer['spans']) or 'nothing found'}{told}"
+    told = f"; true: {true}" if true else ""
+    return f"{head}{answer['question']} {answer['option'] or ' '.join(answer['reply'].split())}{told}"
+
+
+def _cues(events: Sequence[Result]) -> str:
+    return "; ".join(f"{e['start']:.1f}-{e['end']:.1f} s {e['caption']}" for e in events)
+
+
+def _spans(spans: Sequence[Sequence[float]]) -> str:
+    return ", ".join(f"{span[0]:.1f}-{span[1]:.1f} s" for span in spans)
 
 
 def _score(args: argparse.Namespace) -> Done:
@@ -390,11 +409,11 @@ Add = Callable[[str, Callable[[argparse.Namespace], Done], str], argparse.Argume
 
 
 def _add_demo(add: Add) -> None:
-    demo = add("demo", _demo, "the main job on a video, or on bundled input; writes OUT/report.html")
-    demo.add_argument("video", nargs="?", help="your video; without it, bundled clips")
+    demo = add("demo", _demo, "the main job on a video, or on drawn and bundled ones; writes OUT/report.html")
+    demo.add_argument("video", nargs="?", help="your video; without it, drawn ones, and real ones for other models")
     demo.add_argument("--out", default="runs/demo", help="folder for the report (default: runs/demo)")
-    _add_models(demo)
-    demo.add_argument("--reasoner", help="a model that reasons over what was recognized")
+    _add_models(demo, "native-small; for your video embedded, where its weights are here")
+    demo.add_argument("--reasoner", help="a model that reasons over what was recognized (then --model is embedded)")
     demo.add_argument("--goal", help="what is done in your video")
     demo.add_argument("--query", help="what to find in your video")
     demo.add_argument("--question", help="what to ask about your video")
@@ -402,7 +421,11 @@ def _add_demo(add: Add) -> None:
     demo.add_argument(
         "--candidate", action="append", default=[], metavar="TEXT", help="a caption to choose from; repeat"
     )
-    demo.add_argument("--offline", action="store_true", help="fetch no weights")
+    fetch = demo.add_mutually_exclusive_group()
+    fetch.add_argument("--download", action="store_true", default=None, help="fetch the weights of the embedded model")
+    fetch.add_argument(
+        "--offline", dest="download", action="store_false", help="fetch no weights, also of a model that you name"
+    )
 
 
 def _add_video_commands(add: Add) -> None:
@@ -435,10 +458,10 @@ def _add_video_commands(add: Add) -> None:
         _add_looking(command)
 
 
-def _add_models(group: Any) -> None:
+def _add_models(group: Any, default: str = "embedded") -> None:
     """Options that say what looks and listens, for a parser or a group of one."""
     group.add_argument(
-        "--model", help="vidcausal models, hf:ORG/NAME or openai:http://HOST/v1#MODEL (default: embedded)"
+        "--model", help=f"vidcausal models, hf:ORG/NAME or openai:http://HOST/v1#MODEL (default: {default})"
     )
     group.add_argument("--transcribe", metavar="WEIGHTS", help="recognize speech, for example whisper-tiny-en")
     group.add_argument("--device", help="cpu, cuda or auto (default: cpu)")

@@ -1,8 +1,9 @@
 """The main job on one screen: a video turned into events, an order, moments and answers, with a report.
 
 With a video of the user's, its own events are cut out, shuffled and put in order again, so that the truth is known.
-Without one, the bundled input is used: a real clip (hands take bottles away and put them back, CC BY 4.0), a real city
-clip (CC0) and a procedure that the package draws itself.
+Without one, the native model, which ships with the package, looks at a video of each drawn world; where the embedded
+model is on this machine, or another one is named, that one looks at the bundled input: a real clip (hands take bottles
+away and put them back, CC BY 4.0), a real city clip (CC0) and a procedure that the package draws itself.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import shutil
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vidcausal import api
 from vidcausal.cache import DiskCache, write_json
-from vidcausal.errors import OutputError, VidcausalError
+from vidcausal.errors import MissingWeightsError, OutputError, VidcausalError, WeightsError
 from vidcausal.types import Event, Reply, Sample, Span
 
 if TYPE_CHECKING:
@@ -30,7 +31,10 @@ logger = logging.getLogger(__name__)
 MARKER = "demo.json"
 """Written into every demo folder; only a folder that has it is emptied by the next demo."""
 _OURS = ("predictions.jsonl", "report.json", "report.html", "questions.json", "evaluate.log", "run.json", ".lock")
-_OUR_FOLDERS = ("media", "inputs", ".hydra")
+_OUR_FOLDERS = ("media", "inputs", "real", ".hydra")
+NATIVE, EMBEDDED = "native-small", "embedded"
+REAL = "real"
+"""Folder, within the demo's, of the part on real clips."""
 REPLY_TOKENS = 128
 """Longest reply of the language model: enough for an order or an answer."""
 PIECES = 5
@@ -52,16 +56,18 @@ def run_demo(
     candidates: Sequence[str] = (),
     transcribe: str | None = None,
     device: str = "cpu",
-    download: bool = True,
+    download: bool | None = None,
     seed: int = 0,
     progress: bool | None = None,
 ) -> dict[str, Any]:
-    """Run the main job on ``video``, or on the bundled input, and write ``report.html`` and ``report.json`` to ``out``.
+    """Run the main job and write ``report.html`` and ``report.json`` to ``out``.
 
     Args:
-        video: the user's file; None takes the bundled input.
+        video: the user's file; None takes drawn videos for the native model and bundled ones for any other.
         out: folder of the report; an earlier demo in it is replaced, any other content is refused.
-        model: a model or its name; None is the embedded one.
+        model: a model or its name. None: with a ``reasoner`` the embedded one; for a ``video`` the embedded one where
+            it is on this machine, else the native one; else the native one on drawn videos, and then, where it is on
+            this machine, the embedded one on the bundled clips, in the folder ``real`` within ``out``.
         reasoner: a model or its name that reasons over the records.
         goal: what is done in the video, for the ordering task.
         query: what to find in the video; None takes the event the model is surest of.
@@ -70,12 +76,14 @@ def run_demo(
         candidates: captions that a matching recognizer may choose from, for the user's video.
         transcribe: speech weights by name, for example ``whisper-tiny-en``.
         device: where models run.
-        download: fetch weights that are not on this machine.
+        download: fetch weights that are not on this machine; None does so only where a model or a reasoner is named.
         seed: of the shuffle and of the drawn procedure.
         progress: a bar on stderr; None shows it on a terminal only.
 
     Returns:
-        What was found, as plain values: ``report``, ``report_json``, ``scores``, ``answers`` (a list, one a question).
+        What was found, as plain values: ``title``, ``model``, ``caveat``, ``report``, ``report_json``, ``scores``,
+        ``answers`` (a list, one a question), ``num_errors``, ``note`` (what was left out and how to get it), and under
+        ``real`` the same of the part on real clips where there is one.
 
     Raises:
         OutputError: ``out`` cannot be written or holds something that is not a demo.
@@ -86,28 +94,138 @@ def run_demo(
     folder = _claimed(Path(out))
     if video is not None:  # before an earlier report is taken away and a model is loaded
         logger.info("%s: %.3f s", video, api.open_video(video).info.duration)
-    store = DiskCache()
-    built = api.create_model(model or "embedded", device=device, download=download) if _is_name(model) else model
+    fetch = download if download is not None else model is not None or reasoner is not None
+    looks = _chosen(model, reasoner, video, device, fetch)
     _clear(folder)
-    if video is None:
-        questions = bundled_questions(folder / "inputs", seed)
-    else:
-        found = api.events(video, model=built, goal=goal, candidates=candidates, device=device, cache=store)
+    given: dict[str, Any] = {"device": device, "download": fetch, "cache": DiskCache()}
+    job = _Job(reasoner, transcribe, given, seed, progress)
+    if video is not None:
         texts = {"goal": goal, "query": query, "question": question}
-        questions = video_questions(Path(video), found, folder / "inputs", texts, options, candidates, seed)
+        return _on_a_video(folder, looks, job, Path(video), texts, options, candidates)
+    if looks.native is None:
+        return _on_real_clips(folder, looks.other, job)
+    found = _on_worlds(folder, looks.native, job) | {"note": looks.note}
+    if looks.other is not None:
+        found["real"] = _on_real_clips(folder / REAL, looks.other, job)
+    _remark(folder, found)
+    return found
+
+
+class _Looks(NamedTuple):
+    """Which models look: the native one, another one, or both; what is missing and how to get it."""
+
+    native: Any
+    other: Any
+    note: str = ""
+
+
+class _Job(NamedTuple):
+    """What every part of a demo is given."""
+
+    reasoner: Any
+    transcribe: str | None
+    given: dict[str, Any]
+    seed: int
+    progress: bool | None
+
+    def evaluate(self, folder: Path, model: Any, benchmark: Any, **more: Any) -> Report:
+        """Answer and score a benchmark, and write its report."""
+        return api.evaluate(
+            ByTask(model, self.reasoner, **self.given),
+            benchmark,
+            output_dir=folder,
+            transcribe=self.transcribe,
+            seed=self.seed,
+            progress=self.progress,
+            **self.given,
+            **more,
+        )
+
+
+def _chosen(model: Any, reasoner: Any, video: Any, device: str, fetch: bool) -> _Looks:
+    """The models, loaded: nothing is taken away and nothing is made before they are there."""
+    if model is not None or reasoner is not None:
+        named = model if model is not None else EMBEDDED
+        built = api.create_model(named, device=device, download=fetch) if isinstance(named, str) else named
+        return _Looks(built, None) if _is_native(built) else _Looks(None, built)
+    native = None if video is not None else api.create_model(NATIVE, device=device)
+    try:
+        return _Looks(native, api.create_model(EMBEDDED, device=device, download=fetch))
+    except WeightsError as error:
+        if fetch:
+            raise
+        reason = "is not on this machine" if isinstance(error, MissingWeightsError) else f"cannot be used ({error})"
+    native = native or api.create_model(NATIVE, device=device)
+    again = "vidcausal demo --download" if video is None else "vidcausal demo VIDEO --download"
+    what = "the part on real clips was left out; " if video is None else ""
+    note = f"{what}the embedded model, which is made for real video, {reason}; 260 MB, once: {again}"
+    return _Looks(native, None, note[0].upper() + note[1:])
+
+
+def _is_native(model: Any) -> bool:
+    from vidcausal.models.native import NativeModel
+
+    return isinstance(model, NativeModel)
+
+
+def _on_worlds(folder: Path, model: Any, job: _Job) -> dict[str, Any]:
+    """The native model on a video of each world. Nobody speaks in them, and it reasons by itself."""
+    from vidcausal import _demo_worlds as worlds
+
+    benchmark = worlds.FirstOfEach(worlds.make_videos(folder / "inputs"))
+    alone = job._replace(reasoner=None, transcribe=None)
+    report = alone.evaluate(folder, model, benchmark, **worlds.LOOK)
+    questions = [worlds.as_question(sample) for sample in benchmark.samples()]
+    return _summary(folder, questions, report, model, "on drawn videos") | {"rule": worlds.RULE}
+
+
+def _on_real_clips(folder: Path, model: Any, job: _Job) -> dict[str, Any]:
+    """A model on the bundled clips."""
+    return _answered(folder, model, job, bundled_questions(folder / "inputs", job.seed), "on the bundled clips")
+
+
+def _on_a_video(
+    folder: Path,
+    looks: _Looks,
+    job: _Job,
+    video: Path,
+    texts: dict[str, str],
+    options: Sequence[str],
+    candidates: Sequence[str],
+) -> dict[str, Any]:
+    """A model on the user's video."""
+    from vidcausal._demo_worlds import LOOK
+
+    model = looks.native if looks.other is None else looks.other
+    look = LOOK if looks.other is None else {}
+    known = {key: job.given[key] for key in ("device", "cache")} | look
+    found = api.events(video, model=model, goal=texts["goal"], candidates=candidates, **known)
+    questions = video_questions(video, found, folder / "inputs", texts, options, candidates, job.seed)
+    result = _answered(folder, model, job, questions, f"on {video.name}", **look) | {"note": looks.note}
+    _remark(folder, result)
+    return result
+
+
+def _answered(
+    folder: Path, model: Any, job: _Job, questions: list[dict[str, Any]], where: str, **look: Any
+) -> dict[str, Any]:
+    """What a model answers to questions in the format of the benchmark ``questions``."""
     write_json(folder / "questions.json", questions, indent=1)
-    given: dict[str, Any] = {"device": device, "download": download, "cache": store}
-    report = api.evaluate(
-        ByTask(built, reasoner, **given),
-        "questions",
-        annotations=folder / "questions.json",
-        output_dir=folder,
-        transcribe=transcribe,
-        seed=seed,
-        progress=progress,
-        **given,
-    )
-    return _summary(folder, questions, report)
+    report = job.evaluate(folder, model, "questions", annotations=folder / "questions.json", **look)
+    return _summary(folder, questions, report, model, where)
+
+
+def _remark(folder: Path, found: dict[str, Any]) -> None:
+    """Say on the page how the videos were chosen, where the part on real clips is, or how to get it."""
+    from vidcausal.report.html import write_report
+
+    remarks = [{"text": found[key]} for key in ("rule", "note") if found.get(key)]
+    if "real" in found:
+        remarks.append({"text": f"The same job on real clips: {found['real']['model']}", "href": f"{REAL}/report.html"})
+    if remarks:
+        path = folder / "report.json"
+        write_json(path, json.loads(path.read_text(encoding="utf-8")) | {"remarks": remarks}, indent=1)
+        write_report(folder)
 
 
 class ByTask:
@@ -125,10 +243,6 @@ class ByTask:
         """Answer with the strategy of the sample's task."""
         chosen = self.direct if sample.task in ("ask", "ground") else self.rrd
         return chosen.answer(sample, footage)
-
-
-def _is_name(model: Any) -> bool:
-    return model is None or isinstance(model, str)
 
 
 def _claimed(folder: Path) -> Path:
@@ -271,10 +385,16 @@ def shuffled(count: int, seed: int) -> list[int]:
 # ---- what is returned -----------------------------------------------------------------------------------------
 
 
-def _summary(folder: Path, questions: Sequence[dict[str, Any]], report: Report) -> dict[str, Any]:
+def _summary(
+    folder: Path, questions: Sequence[dict[str, Any]], report: Report, model: Any, where: str
+) -> dict[str, Any]:
     lines = (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
     rows = {row["id"]: row for row in map(json.loads, lines)}
+    name = str(getattr(model, "name", "model"))
     return {
+        "title": f"{name} {where}",
+        "model": name,
+        "caveat": str(getattr(model, "caveat", "")),
         "report": str(folder / "report.html"),
         "report_json": str(folder / "report.json"),
         "scores": {"strict": report.scores.strict, "scored": report.scores.scored, "chance": report.scores.chance},
@@ -284,16 +404,20 @@ def _summary(folder: Path, questions: Sequence[dict[str, Any]], report: Report) 
 
 
 def _answer(question: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
-    out: dict[str, Any] = {"id": question["id"], "task": question["task"], "video": Path(question["video"]).name}
+    video = question.get("called") or Path(question["video"]).name
+    out: dict[str, Any] = {"id": question["id"], "task": question["task"], "video": video}
+    truth = question.get("answer")
     if row["error"]:
         return out | {"error": row["error"]}
     if question["task"] == "events":
         keys = ("start", "end", "caption", "confidence")
-        return out | {"events": [{key: record[key] for key in keys} for record in row["records"]]}
+        found = [{key: record[key] for key in keys} for record in row["records"]]
+        return out | {"events": found, "true": question.get("true_events")}
     if question["task"] == "order":
-        truth = question.get("answer")
-        return out | {"goal": question["goal"], "order": row["order"], "true": truth, "right": row["order"] == truth}
+        right = row["order"] in question.get("valid", [truth])
+        return out | {"goal": question["goal"], "order": row["order"], "true": truth, "right": right}
     if question["task"] == "ground":
-        return out | {"query": question["query"], "spans": row["spans"][:3], "true": question.get("answer")}
+        return out | {"query": question["query"], "spans": row["spans"][:3], "true": truth}
     choice = question["options"][row["option"]] if row["option"] is not None else None
-    return out | {"question": question["question"], "option": choice, "reply": row["reply"]}
+    true = question["options"][truth] if truth is not None else None
+    return out | {"question": question["question"], "option": choice, "true": true, "reply": row["reply"]}

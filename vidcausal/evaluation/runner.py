@@ -304,6 +304,7 @@ def _question(sample: Sample[Any]) -> dict[str, Any]:
         "videos": list(sample.media.videos),
         "options": list(sample.options),
         "target": _target(sample.target),
+        "captions": [r.caption for r in sample.meta.get("oracle_records", ())] if sample.task == "events" else [],
     }
 
 

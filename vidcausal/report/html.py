@@ -125,13 +125,14 @@ def _card(row: Mapping[str, Any], media: Mapping[str, Any]) -> dict[str, Any]:
         "task": sample.get("task") or "",
         "question": sample.get("question") or "",
         "goal": sample.get("goal") or "",
-        "source": ", ".join(Path(v).name for v in sample.get("videos") or []),
+        "source": ", ".join(dict.fromkeys(Path(v).name for v in sample.get("videos") or [])),
         "frames": frames,
         "timeline": timeline_svg(_lanes(row, media, sample), duration),
         "order": _order(row, media, sample, frames),
         "options": _options(row, sample),
         "moments": _moments(row, sample),
         "records": row.get("records") or [],
+        "truth": _true_events(sample),
         "reply": row.get("reply") or "",
         "steps": row.get("steps") or [],
         "notes": row.get("notes") or [],
@@ -147,7 +148,9 @@ def _lanes(row: Mapping[str, Any], media: Mapping[str, Any], sample: Mapping[str
     events = tuple(Box(r["start"], r["end"], r["caption"], "event") for r in records)
     speech = tuple(Box(r["start"], r["end"], r["speech"], "speech") for r in records if r.get("speech"))
     found = tuple(Box(s[0], s[1], f"#{i + 1}", "found") for i, s in enumerate(row.get("spans") or []))
-    true = tuple(Box(s[0], s[1], "true", "true") for s in _true_spans(sample, "ground", "events"))
+    named = {tuple(span): caption for *span, caption in _true_events(sample)}
+    spans = _true_spans(sample, "ground", "events")
+    true = tuple(Box(s[0], s[1], named.get((s[0], s[1]), "true"), "true") for s in spans)
     return [
         Lane("clips", clips),
         Lane("recognized", events),
@@ -162,6 +165,13 @@ def _true_spans(sample: Mapping[str, Any], *tasks: str) -> list[Sequence[float]]
     if sample.get("task") not in tasks or not isinstance(target, list) or not target:
         return []
     return target if isinstance(target[0], list) else [target]
+
+
+def _true_events(sample: Mapping[str, Any]) -> list[tuple[float, float, str]]:
+    """What truly happened, where the benchmark says it in words."""
+    captions = sample.get("captions") or []
+    spans = _true_spans(sample, "events") if captions else []
+    return [(start, end, caption) for (start, end), caption in zip(spans, captions, strict=False)]
 
 
 def _order(
