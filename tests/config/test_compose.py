@@ -13,7 +13,7 @@ from vidcausal.config.instantiate import check, instantiate, locate
 from vidcausal.config.presets import available, config_dir, load_preset
 from vidcausal.errors import ConfigError, OutputError, UnknownNameError
 
-GROUPS = ("model", "strategy", "benchmark", "frames")
+GROUPS = ("model", "strategy", "benchmark", "frames", "objective")
 PRESETS = [(group, name) for group in GROUPS for name in available(group)]
 GIVEN = {"strategy": ("model",)}
 
@@ -24,7 +24,7 @@ def test_every_preset_binds_to_the_signature_of_its_target(group: str, name: str
     check(node, where=group, given=tuple(key for key in GIVEN.get(group, ()) if key not in node))
 
 
-FIRST_AND_LAST = [(group, name) for group in GROUPS for name in {available(group)[0], available(group)[-1]}]
+FIRST_AND_LAST = [(group, name) for group in GROUPS[:4] for name in {available(group)[0], available(group)[-1]}]
 
 
 @pytest.mark.parametrize(("group", "name"), sorted(FIRST_AND_LAST))
@@ -56,6 +56,19 @@ def test_every_experiment_composes(name: str) -> None:
     assert config["limit"] == 2
     assert config["name"] == name
     assert config["output_dir"].startswith(f"runs/{name}/")
+
+
+TRAININGS = [
+    name
+    for name in available("experiment")
+    if "tags: [train" in (config_dir() / "experiment" / f"{name}.yaml").read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_every_training_composes(name: str) -> None:
+    config = compose("train", [f"experiment={name}", "until=2"])
+    assert (config["until"], config["name"], config["output_dir"]) == (2, name, f"runs/train/{name}")
 
 
 def test_debug_wins_over_an_experiment() -> None:

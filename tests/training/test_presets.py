@@ -51,7 +51,7 @@ def learned(experiment: str, folder: Path, *overrides: str) -> NativeModel:
     """The model that one step of an experiment exports; it has learned something and answers."""
     config = compose("train", [f"experiment={experiment}", f"output_dir={folder}", *SMALL, *overrides])
     for stage in config["objective"]["stages"].values():
-        stage["rows"] = {kind: 1 for kind in ("video", "clip", "shuffled", "reasoning", "ordering")}
+        stage["rows"] = dict.fromkeys(("video", "clip", "shuffled", "reasoning", "ordering"), 1)
     done = train(config)
     assert done is not None
     (row,) = read_metrics(folder / METRICS)
@@ -114,9 +114,8 @@ def test_a_published_language_model_learns_through_adapters(small_llama: Path, t
     model = learned("native_smollm2", tmp_path / "run", *overrides, "recipe.adam_lr=0.05")
     words, language = model.core.tokenizer, model.core.language
     assert words("2.5 10.0", add_special_tokens=False)["input_ids"][::2] == words.convert_tokens_to_ids(["2.5", "10.0"])
-    assert (
-        words.decode(words("2.5 10.0 the red box\n", add_special_tokens=False)["input_ids"]) == "2.5 10.0 the red box\n"
-    )
+    line = "2.5 10.0 the red box\n"
+    assert words.decode(words(line, add_special_tokens=False)["input_ids"]) == line
     assert words.chat_template is None
     assert len(words) == language.get_input_embeddings().weight.shape[0] > 1024
     # Adapters are merged: a plain Llama whose layers have moved and whose old embeddings have not.
