@@ -42,6 +42,8 @@ class OnnxTower(nn.Module):
         WeightsError: the file has other outputs.
     """
 
+    like: Tensor
+
     def __init__(self, weights: str, *, download: bool = False) -> None:
         import onnxruntime
 
@@ -73,7 +75,7 @@ class OnnxTower(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """``[t, 3, H, W] -> [t, p, d]``."""
         found = self._session.run([self._file.output], {"pixel_values": pixels.detach().float().cpu().numpy()})[0]
-        return torch.from_numpy(found[:, 1:]).to(self.like)  # type: ignore[no-any-return]
+        return torch.from_numpy(found[:, 1:]).to(self.like)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OnnxTower:
         """Itself: nothing in it changes, and a session cannot be copied."""
