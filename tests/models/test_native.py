@@ -48,6 +48,7 @@ class Core:
 
     def __init__(self, tokenizer: Any, reply: str = "", likes: Callable[[str, str], float] | None = None) -> None:
         self.tokenizer, self.reply, self.likes = tokenizer, reply, likes or (lambda prompt, option: 0.0)
+        self.doubts: list[list[float]] = []
         self.asked: list[tuple[str, tuple[str, ...], list[float] | None]] = []
         self.keys: list[str | None] = []
 
@@ -55,10 +56,18 @@ class Core:
         self.asked.append((prompt, tuple(options), None if shown is None else shown.pts_seconds.tolist()))
         self.keys.append(None if shown is None else shown.key)
 
-    def generate(self, prompt: str, shown: FrameBatch | None = None, *, max_new_tokens: int = 512) -> Generated:
+    def generate(
+        self,
+        prompt: str,
+        shown: FrameBatch | None = None,
+        *,
+        max_new_tokens: int = 512,
+        watch: Sequence[int] = (),
+    ) -> Generated:
         self._note(prompt, (), shown)
         ids = self.tokenizer(self.reply, add_special_tokens=False)["input_ids"]
-        return Generated(ids, [-0.1 * (place % 3) for place in range(len(ids))])
+        sure = [[float(token == other) for other in watch] for token in ids]
+        return Generated(ids, [-0.1 * (place % 3) for place in range(len(ids))], self.doubts or sure)
 
     def chat(self, prompt: str, shown: FrameBatch | None = None, *, max_new_tokens: int = 512) -> str:
         self._note(prompt, (), shown)
@@ -111,6 +120,13 @@ def test_events_are_read_in_time_order_with_the_mean_probability_of_their_words(
     # Five tokens and a newline; "junk" in four pieces and a newline; seven tokens.
     last, first = (sum(-0.1 * (place % 3) for place in places) / len(places) for places in (range(5), range(11, 18)))
     assert [e.score for e in found] == pytest.approx([math.exp(first), math.exp(last)])
+
+
+def test_a_time_between_two_frames_is_the_mean_of_what_the_model_is_torn_between(tokenizer: Any) -> None:
+    core = Core(tokenizer, "1.0 3.0 red ball hits blue box\n")
+    core.doubts = [[0.0, 0.75, 0.25, 0.0]] + [[0.2, 0.0, 0.3, 0.3]] * 7  # of 0.0, 1.0, 2.0 and 3.0 seconds
+    (event,) = model(core).events(frames([0.0, 1.0, 2.0, 3.0]))
+    assert (event.span.start, event.span.end) == pytest.approx((1.25, 2.5))
 
 
 def test_nothing_said_is_nothing_found(tokenizer: Any) -> None:
@@ -214,10 +230,16 @@ def test_candidates_of_a_long_video_are_scored_at_its_clock(tokenizer: Any) -> N
 # ---- moments ----------------------------------------------------------------------------------------------------
 
 
-def overlap_of(one: tuple[int, int], other: tuple[int, int]) -> float:
-    """Intersection over union by counting; moments without length overlap with themselves only."""
-    a, b = set(range(*one)), set(range(*other))
+def overlap_of(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """IoU of two moments by counting twentieths of a second."""
+    a, b = (set(range(round(20 * start), round(20 * end))) for start, end in (one, other))
     return float(one == other) if not a | b else len(a & b) / len(a | b)
+
+
+def with_middles(times: Sequence[float]) -> list[tuple[float, float]]:
+    """Every pair of the times and the middles between them."""
+    fine = sorted({*times, *((one + other) / 2 for one, other in itertools.pairwise(times))})
+    return list(itertools.combinations_with_replacement(fine, 2))
 
 
 def pairs_model(tokenizer: Any, chances: dict[tuple[int, int], float]) -> tuple[NativeModel, Core]:
@@ -235,8 +257,10 @@ def test_the_moment_with_the_largest_expected_overlap_comes_first_not_the_likeli
     made, core = pairs_model(tokenizer, chances)
     found = made.ground(footage([0.0, 1.0, 2.0, 3.0, 4.0]), "box leaves")
     assert {prompt for prompt, _, _ in core.asked} == {"when box leaves"}
-    assert [(s.start, s.end) for s in found[:3]] == [(2.0, 3.0), (2.0, 4.0), (0.0, 1.0)]
-    assert [s.score for s in found[:3]] == pytest.approx([0.35 + 0.25 / 2, 0.25 + 0.35 / 2, 0.40])
+    # Between the ends 3 and 4 lies a moment that overlaps with both.
+    assert [(s.start, s.end) for s in found[:4]] == [(2.0, 3.0), (2.0, 4.0), (2.0, 3.5), (0.0, 1.0)]
+    middle = 0.35 / 1.5 + 0.25 * 1.5 / 2
+    assert [s.score for s in found[:4]] == pytest.approx([0.35 + 0.25 / 2, 0.25 + 0.35 / 2, middle, 0.40])
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -247,11 +271,14 @@ def test_expected_overlap_is_right_for_any_chances(tokenizer: Any, seed: int) ->
     total = sum(chances.values())
     made, _ = pairs_model(tokenizer, chances)
     found = made.ground(footage([float(time) for time in times]), "x")
-    expected = {one: sum(p / total * overlap_of(one, other) for other, p in chances.items()) for one in chances}
+    expected = {
+        one: sum(p / total * overlap_of(one, other) for other, p in chances.items())
+        for one in with_middles([float(time) for time in times])
+    }
     best = sorted(expected.values(), reverse=True)[:5]
     assert [span.score for span in found] == pytest.approx(best, abs=1e-6)
     for span in found:
-        assert expected[round(span.start), round(span.end)] == pytest.approx(span.score, abs=1e-6)
+        assert expected[span.start, span.end] == pytest.approx(span.score, abs=1e-6)
 
 
 def test_only_likely_starts_are_followed_up_and_nothing_ends_before_it_starts(tokenizer: Any) -> None:
@@ -303,8 +330,9 @@ def test_chances_of_moments_are_those_of_their_words(tiny: NativeModel) -> None:
     words = [text.span_text(start, end) for start, end in pairs]
     scores = tiny.score_options("when red ball", words, video.frames)
     chances = torch.tensor([score.log_likelihood for score in scores], dtype=torch.float64).softmax(0).tolist()
-    tenths = [(round(10 * start), round(10 * end)) for start, end in pairs]
-    expected = [sum(p * overlap_of(one, other) for other, p in zip(tenths, chances, strict=True)) for one in tenths]
+    expected = [
+        sum(p * overlap_of(one, other) for other, p in zip(pairs, chances, strict=True)) for one in with_middles(times)
+    ]
     found = tiny.ground(video, "red ball")
     assert [span.score for span in found] == pytest.approx(sorted(expected, reverse=True)[:5], rel=1e-4)
 

@@ -30,8 +30,8 @@ CAVEAT = (
 )
 EVENT_TOKENS = 192
 """Longest list of events: some twenty."""
-STARTS, SPANS = 6, 5
-"""How many starts of a moment are followed up, and how many moments are given back."""
+STARTS, MOMENTS, SPANS = 6, 64, 5
+"""How many starts of a moment are followed up, how many pairs of start and end are weighed, how many given back."""
 
 
 class NativeModel:
@@ -71,12 +71,15 @@ class NativeModel:
     def events(self, frames: FrameBatch) -> list[Event]:
         """Events in time order, in seconds of the video; ``score`` is the mean probability of the words."""
         shown, scale = _slowed(frames)
-        reply = self.core.generate(text.DESCRIBE, shown, max_new_tokens=EVENT_TOKENS)
+        clock = _Clock(self.core, shown)
+        reply = self.core.generate(text.DESCRIBE, shown, max_new_tokens=EVENT_TOKENS, watch=clock.tokens)
         found = []
-        for line, confidence in _lines(self.core, reply.ids, reply.log_probs):
+        for first, line, confidence in _lines(self.core, reply.ids, reply.log_probs):
             for event in text.read_events(line):
-                span = Span(event.span.start / scale, event.span.end / scale)
-                found.append(Event(span, event.caption, confidence))
+                # A line begins with its two times; between frames the model is torn, and its mean is nearer the truth.
+                times = zip((first, first + 1), (event.span.start, event.span.end), strict=True)
+                start, end = sorted(clock.mean(reply.ids[at], reply.watched[at], own) for at, own in times)
+                found.append(Event(Span(start / scale, end / scale), event.caption, confidence))
         return sorted(found, key=lambda event: (event.span.start, event.span.end))
 
     def recognize(self, footage: Footage, *, goal: str = "", candidates: Sequence[str] = ()) -> Recognition:
@@ -109,21 +112,25 @@ class NativeModel:
         assert shown is not None
         if not len(shown):
             return []
-        moments = self._moments(f"when {query}", shown)
-        expected = [(sum(p * _overlap(span, other) for other, p in moments), span) for span, _ in moments]
-        ranked = sorted(expected, key=lambda pair: (-pair[0], pair[1]))[:SPANS]
-        return [Span(start / scale, end / scale, score) for score, (start, end) in ranked]
+        clock = _Clock(self.core, shown)
+        spans, chances = self._moments(f"when {query}", shown, clock)
+        expected = (_overlaps(clock.candidates(spans), spans) * chances).sum(1)
+        ranked = sorted(
+            zip(expected.tolist(), clock.candidates(spans).tolist(), strict=True), key=lambda p: (-p[0], p[1])
+        )
+        return [Span(start / scale, end / scale, score) for score, (start, end) in ranked[:SPANS]]
 
-    def _moments(self, prompt: str, frames: FrameBatch) -> list[tuple[tuple[float, float], float]]:
-        """Pairs of shown times with their probabilities, which sum to one."""
-        shown = sorted({round(seconds, 1) for seconds in frames.pts_seconds.tolist()})
-        tokens = self.core.tokenizer.convert_tokens_to_ids([text.TIME_FORMAT.format(time) for time in shown])
-        starts = self.core.next_log_probs(prompt, [[]], frames)[0, tokens].double()
-        best = starts.topk(min(STARTS, len(shown))).indices.tolist()
-        ends = self.core.next_log_probs(prompt, [[tokens[i]] for i in best], frames)[:, tokens].double()
-        pairs = [(i, j, row) for row, i in enumerate(best) for j in range(i, len(shown))]
-        chances = torch.stack([starts[i] + ends[row, j] for i, j, row in pairs]).softmax(-1).tolist()
-        return [((shown[i], shown[j]), chance) for (i, j, _), chance in zip(pairs, chances, strict=True)]
+    def _moments(self, prompt: str, frames: FrameBatch, clock: _Clock) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pairs of shown times ``[n, 2]`` with their probabilities ``[n]``, which sum to one."""
+        starts = self.core.next_log_probs(prompt, [[]], frames)[0, clock.tokens].double()
+        best = starts.topk(min(STARTS, len(clock.times))).indices.tolist()
+        begun = [[clock.tokens[i]] for i in best]
+        ends = self.core.next_log_probs(prompt, begun, frames)[:, clock.tokens].double()
+        pairs = [(i, j, row) for row, i in enumerate(best) for j in range(i, len(clock.times))]
+        spans = torch.tensor([(clock.times[i], clock.times[j]) for i, j, _ in pairs], dtype=torch.float64)
+        chances = torch.stack([starts[i] + ends[row, j] for i, j, row in pairs]).softmax(-1)
+        likely = chances.topk(min(MOMENTS, len(chances)))
+        return spans[likely.indices], likely.values / likely.values.sum()
 
     def _record(self, event: Event, frames: FrameBatch, candidates: Sequence[str]) -> EventRecord:
         caption = event.caption
@@ -197,23 +204,52 @@ def _from_zero(frames: FrameBatch) -> FrameBatch:
     return replace(frames, pts_seconds=frames.pts_seconds - first, key=key)
 
 
-def _overlap(one: tuple[float, float], other: tuple[float, float]) -> float:
-    """Intersection over union of two moments; 1 for equal ones, also without length."""
-    if one == other:
-        return 1.0
-    shared = max(0.0, min(one[1], other[1]) - max(one[0], other[0]))
-    union = max(one[1], other[1]) - min(one[0], other[0])
-    return shared / union if union else 0.0
+class _Clock:
+    """The times that a model was shown, as numbers and as tokens."""
+
+    def __init__(self, core: VideoLM, frames: FrameBatch | None) -> None:
+        seconds = [] if frames is None else frames.pts_seconds.tolist()
+        self.times = sorted({round(time, 1) for time in seconds})
+        words = [text.TIME_FORMAT.format(time) for time in self.times]
+        self.tokens: list[int] = core.tokenizer.convert_tokens_to_ids(words)
+
+    def mean(self, token: int, chances: Sequence[float], own: float) -> float:
+        """The mean of a shown time and its two neighbors, weighted by their probabilities; ``own`` where the token is
+        no shown time.
+        """
+        if token not in self.tokens:
+            return own
+        place = self.tokens.index(token)
+        near = range(max(0, place - 1), min(len(self.times), place + 2))
+        return float(sum(chances[i] * self.times[i] for i in near) / sum(chances[i] for i in near))
+
+    def candidates(self, spans: torch.Tensor) -> torch.Tensor:
+        """Spans ``[m, 2]`` worth considering: shown times and the middles between them, in the ranges of ``spans``."""
+        times = torch.tensor(self.times, dtype=torch.float64)
+        fine = torch.cat([times, (times[1:] + times[:-1]) / 2]).sort().values
+        pairs = torch.cartesian_prod(fine, fine) if len(fine) > 1 else torch.stack([fine, fine], dim=1)
+        low, high = spans.min(0).values, spans.max(0).values
+        inside = (pairs >= low).all(1) & (pairs <= high).all(1) & (pairs[:, 0] <= pairs[:, 1])
+        return pairs[inside]
 
 
-def _lines(core: VideoLM, ids: Sequence[int], log_probs: Sequence[float]) -> list[tuple[str, float]]:
-    """Lines of a reply, each with the mean probability of its tokens."""
+def _overlaps(some: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Intersection over union of spans ``[m, 2]`` and ``[n, 2]``: ``[m, n]``; 1 for equal ones, also without length."""
+    (s, e), (a, b) = some.T[:, :, None], others.T[:, None, :]
+    shared = (torch.minimum(e, b) - torch.maximum(s, a)).clamp(min=0)
+    union = torch.maximum(e, b) - torch.minimum(s, a)
+    equal = (s == a) & (e == b)
+    return torch.where(equal, 1.0, shared / union.clamp(min=1e-9))
+
+
+def _lines(core: VideoLM, ids: Sequence[int], log_probs: Sequence[float]) -> list[tuple[int, str, float]]:
+    """Lines of a reply: place of the first token, text, and the mean probability of the tokens."""
     newline = core.tokenizer.convert_tokens_to_ids(text.NEWLINE)
     lines, start = [], 0
     for place, token in enumerate([*ids, newline]):
         if token == newline:
             if place > start:
                 words = str(core.tokenizer.decode(list(ids[start:place]), skip_special_tokens=True))
-                lines.append((words, math.exp(sum(log_probs[start:place]) / (place - start))))
+                lines.append((start, words, math.exp(sum(log_probs[start:place]) / (place - start))))
             start = place + 1
     return lines

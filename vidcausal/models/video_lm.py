@@ -46,6 +46,8 @@ class Generated(NamedTuple):
 
     ids: list[int]
     log_probs: list[float]
+    watched: list[list[float]]
+    """Probabilities of the watched tokens at each step; empty where none are watched."""
 
 
 class VideoLM(nn.Module):
@@ -103,21 +105,37 @@ class VideoLM(nn.Module):
         return without_thoughts(str(self.tokenizer.decode(reply.ids, skip_special_tokens=True)))
 
     @torch.no_grad()
-    def generate(self, prompt: str, frames: FrameBatch | None = None, *, max_new_tokens: int = 512) -> Generated:
-        """The tokens of a greedy reply with their log-probabilities; see :meth:`chat`."""
+    def generate(
+        self,
+        prompt: str,
+        frames: FrameBatch | None = None,
+        *,
+        max_new_tokens: int = 512,
+        watch: Sequence[int] = (),
+    ) -> Generated:
+        """The tokens of a greedy reply with their log-probabilities; see :meth:`chat`.
+
+        Args:
+            prompt: the prompt.
+            frames: the video.
+            max_new_tokens: limit of the reply.
+            watch: tokens whose probabilities are kept at each step, whatever was chosen.
+        """
         self._warn_once()
         with self._lock:
             logits, cache = self._read(prompt, frames, reserve=max_new_tokens)
-            stop, ids, log_probs = self._stop_ids(), list[int](), list[float]()
+            stop, ids, log_probs, watched = self._stop_ids(), list[int](), list[float](), list[list[float]]()
             while len(ids) < max_new_tokens:
                 token = int(logits.argmax())
                 if token in stop:
                     break
                 ids.append(token)
                 log_probs.append(float(logits.log_softmax(-1)[token]))
+                if watch:
+                    watched.append(logits.softmax(-1)[list(watch)].tolist())
                 if len(ids) < max_new_tokens:
                     logits = self._continue([token], cache)[-1]
-        return Generated(ids, log_probs)
+        return Generated(ids, log_probs, watched)
 
     @torch.no_grad()
     def score_options(self, prompt: str, options: Sequence[str], frames: FrameBatch | None = None) -> list[OptionScore]:
