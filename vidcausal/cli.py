@@ -162,20 +162,19 @@ def _demo(args: argparse.Namespace) -> Done:
         options=args.option,
         candidates=args.candidate,
         progress=progress,
+        on_part=None if args.json else lambda part: _print("\n".join([*_demo_part(part), ""])),
         **given,
     )
-    parts = [part for part in (found, found.get("real")) if part]
-    lines = [line for part in parts for line in _demo_part(part)]
-    if note := found.get("note"):
-        lines += ["", note]
-    return Done(found, "\n".join(lines).strip(), 1 if any(part["num_errors"] for part in parts) else 0)
+    real = found.get("real")  # where there is a second part, the first has been printed
+    lines = [*_demo_part(real or found), *(["", found["note"]] if found.get("note") else [])]
+    return Done(found, "\n".join(lines), 1 if found["num_errors"] or (real or found)["num_errors"] else 0)
 
 
 def _demo_part(part: Result) -> list[str]:
     """A part of the demo: which model on what, what it cannot do, every answer beside the truth, the report."""
     about = [part[key] for key in ("caveat", "rule") if part.get(key)]
     answers = [_demo_line(answer) for answer in part["answers"]]
-    return ["", part["title"], *about, *answers, "", f"report: {part['report']}"]
+    return [part["title"], *about, *answers, "", f"report: {part['report']}"]
 
 
 def _demo_line(answer: Result) -> str:

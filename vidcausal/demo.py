@@ -12,7 +12,7 @@ import json
 import logging
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -59,6 +59,7 @@ def run_demo(
     download: bool | None = None,
     seed: int = 0,
     progress: bool | None = None,
+    on_part: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Run the main job and write ``report.html`` and ``report.json`` to ``out``.
 
@@ -79,6 +80,7 @@ def run_demo(
         download: fetch weights that are not on this machine; None does so only where a model or a reasoner is named.
         seed: of the shuffle and of the drawn procedure.
         progress: a bar on stderr; None shows it on a terminal only.
+        on_part: called with what was found on drawn videos before real clips, which take longer, are looked at.
 
     Returns:
         What was found, as plain values: ``title``, ``model``, ``caveat``, ``report``, ``report_json``, ``scores``,
@@ -105,9 +107,12 @@ def run_demo(
     if looks.native is None:
         return _on_real_clips(folder, looks.other, job)
     found = _on_worlds(folder, looks.native, job) | {"note": looks.note}
-    if looks.other is not None:
-        found["real"] = _on_real_clips(folder / REAL, looks.other, job)
     _remark(folder, found)
+    if looks.other is not None:
+        if on_part is not None:
+            on_part(found)
+        found["real"] = _on_real_clips(folder / REAL, looks.other, job)
+        _remark(folder, found)
     return found
 
 
