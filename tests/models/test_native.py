@@ -412,3 +412,17 @@ def test_wording_and_caveat_stay_when_records_are_remembered(tokenizer: Any, tmp
     assert cached.recognize(video) == cached.recognize(video) == made.recognize(video)
     assert len(core.asked) == 2
     assert cached.ground(video, "x") == made.ground(video, "x")
+
+
+def test_of_many_frames_it_looks_at_as_many_as_in_training(tokenizer: Any) -> None:
+    core = Core(tokenizer, "0.5 1.0 red ball hits blue box\n")
+    times = [0.1 * number for number in range(64)]
+    model(core).chat("why?", frames(times, key="k"))
+    seen = core.asked[-1][2] or []
+    assert len(seen) == 16
+    assert seen == pytest.approx([0.1 * (4 * part + 2) for part in range(16)])
+    assert core.keys == ["k 16 of 64"]
+    model(core).recognize(footage(times, clips=[(0.0, 3.2)]))
+    assert len(core.asked[-1][2] or []) == 6
+    model(core).chat("why?", frames(times[:24]))
+    assert len(core.asked[-1][2] or []) == 24

@@ -28,6 +28,8 @@ CAVEAT = (
     "Made with the native model: small, trained on drawn worlds (collisions, mechanisms, procedures) only. It is at "
     "home in those; about other videos its words mean nothing, and it does not say so by itself."
 )
+MOST_FRAMES, FRAMES, CLIP_FRAMES = 24, 16, 6
+"""Up to how many frames it looks at all, how many it looks at of more, and how many of a clip at most."""
 EVENT_TOKENS = 192
 """Longest list of events: some twenty."""
 STARTS, MOMENTS, SPANS = 6, 64, 5
@@ -38,6 +40,9 @@ class NativeModel:
     """A :class:`VideoLM` that speaks the language of :mod:`vidcausal.models.native_text`.
 
     VideoChat, Scoring, Recognizer, Grounder and EventCaptioner. Strategies ask it in its own words (``prompts``).
+
+    It was trained with 16 frames of a video and 3 to 6 of a clip, and tells times badly from more; of more than
+    :data:`MOST_FRAMES` it looks at 16 evenly spaced ones.
 
     Args:
         core: the trained VideoLM with the native tokenizer.
@@ -53,24 +58,27 @@ class NativeModel:
     @property
     def fingerprint(self) -> str:
         """Hash of the weights and of how they are asked."""
-        return digest("native 1", self.core.fingerprint, *(f"{key}={value}" for key, value in text.PROMPTS.items()))
+        limits = f"{MOST_FRAMES} {FRAMES} {CLIP_FRAMES}"
+        return digest(
+            "native 2", self.core.fingerprint, limits, *(f"{key}={value}" for key, value in text.PROMPTS.items())
+        )
 
     def chat(self, prompt: str, frames: FrameBatch | None = None, *, max_new_tokens: int = 512) -> str:
         """Greedy reply to a prompt in the model's words; times in it are seconds of the video."""
         words = text.compact(prompt)
-        shown, scale = _slowed(frames, words)
+        shown, scale = _slowed(_thinned(frames), words)
         reply = self.core.chat(_scaled(words, scale), shown, max_new_tokens=max_new_tokens)
         return _scaled(reply, 1 / scale)
 
     def score_options(self, prompt: str, options: Sequence[str], frames: FrameBatch | None = None) -> list[OptionScore]:
         """Log-likelihood of each option as the reply to a prompt; times in both are seconds of the video."""
         words = text.compact(prompt)
-        shown, scale = _slowed(frames, words)
+        shown, scale = _slowed(_thinned(frames), words)
         return self.core.score_options(_scaled(words, scale), [_scaled(option, scale) for option in options], shown)
 
     def events(self, frames: FrameBatch) -> list[Event]:
         """Events in time order, in seconds of the video; ``score`` is the mean probability of the words."""
-        shown, scale = _slowed(frames)
+        shown, scale = _slowed(_thinned(frames))
         clock = _Clock(self.core, shown)
         reply = self.core.generate(text.DESCRIBE, shown, max_new_tokens=EVENT_TOKENS, watch=clock.tokens)
         found = []
@@ -95,7 +103,7 @@ class NativeModel:
             return Recognition(tuple(self._record(event, footage.frames, candidates) for event in events))
         records = []
         for clip in footage.clips:
-            frames = _from_zero(footage.clip_frames(clip.number))
+            frames = _from_zero(_thinned(footage.clip_frames(clip.number), CLIP_FRAMES, CLIP_FRAMES))
             events = self.events(frames)
             best = max(events, key=lambda event: event.span.duration, default=Event(Span(0.0, 0.0), ""))
             record = self._record(best, frames, candidates)
@@ -108,7 +116,7 @@ class NativeModel:
         The model gives a probability to every pair of start and end; the moment given first is the one with the
         largest expected overlap (IoU) with the true one under these probabilities, not the likeliest pair.
         """
-        shown, scale = _slowed(footage.frames)
+        shown, scale = _slowed(_thinned(footage.frames))
         assert shown is not None
         if not len(shown):
             return []
@@ -172,6 +180,15 @@ def weights_folder(weights: str) -> Path:
     raise MissingWeightsError(
         f"no native model at {weights!r}; shipped with the package is native-small, and scripts/train.py writes others"
     )
+
+
+def _thinned(frames: Any, most: int = MOST_FRAMES, kept: int = FRAMES) -> Any:
+    """Up to ``most`` frames as they are, of more ``kept`` evenly spaced ones: the middles of equal parts."""
+    if frames is None or len(frames) <= most:
+        return frames
+    chosen = torch.tensor([(2 * part + 1) * len(frames) // (2 * kept) for part in range(kept)])
+    key = None if frames.key is None else f"{frames.key} {kept} of {len(frames)}"
+    return replace(frames, data=frames.data[chosen], pts_seconds=frames.pts_seconds[chosen], key=key)
 
 
 def _slowed(frames: FrameBatch | None, words: str = "") -> tuple[Any, float]:
