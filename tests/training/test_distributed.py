@@ -67,14 +67,21 @@ def test_means_of_processes_become_the_mean_of_all(
 @pytest.mark.slow
 def test_two_processes_of_torchrun_train_what_one_trains(tiny: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     overrides = ["experiment=native_tiny", f"output_dir={tmp_path / 'two'}", "recipe.steps=4"]
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     script = str(REPOSITORY / "scripts" / "train.py")
-    done = subprocess.run(
-        [*command, script, *overrides], env=environment, capture_output=True, text=True, timeout=280, cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("step 4 of 4") == 1
+    log = tmp_path / "log"
+    with log.open("w") as out:
+        started = subprocess.Popen(
+            [*command, script, *overrides], env=environment, stdout=out, stderr=out, cwd=tmp_path
+        )
+        try:
+            code = started.wait(timeout=270)
+        finally:
+            started.terminate()  # torchrun then ends its processes, which have sessions of their own
+            started.wait(timeout=60)
+    assert code == 0, log.read_text()
+    assert log.read_text().count("step 4 of 4") == 1
     train(tiny("recipe.steps=4", name="one"))
     one, two = (read_metrics(tmp_path / name / METRICS) for name in ("one", "two"))
     assert [row["step"] for row in two] == [1, 2, 3, 4]
