@@ -73,7 +73,7 @@ class ShapeConfig:
 class RecipeConfig:
     """How to train: fields of :class:`vidcausal.training.loop.Recipe`."""
 
-    steps: int = 3750
+    steps: int = 3000
     muon_lr: float = 0.02
     """Of matrices between hidden states; 0 trains everything with AdamW."""
     adam_lr: float = 1.5e-3

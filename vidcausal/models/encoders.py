@@ -188,9 +188,7 @@ def _from_onnx(
     from vidcausal.models import _onnx_tower as towers
 
     if not isinstance(model, str) or weights is not None:
-        raise ConfigError(
-            f"an onnx encoder is named by its model alone, got {model!r} and weights={weights!r}"
-        )
+        raise ConfigError(f"an onnx encoder is named by its model alone, got {model!r} and weights={weights!r}")
     return towers.OnnxTower(model, download=download), towers.preprocessing(model), False, model
 
 
