@@ -51,7 +51,8 @@ class Pen:
 
     def text(self, at: Point, words: str, size: float = 15, color: RGB = INK, anchor: str = "lm") -> None:
         """Words at a point; ``anchor`` is Pillow's."""
-        self._draw.text(_scaled(at), words, fill=color, font=_font(size), anchor=anchor)
+        x, y = _scaled(at)
+        self._draw.text((x, y), words, fill=color, font=_font(size), anchor=anchor)
 
     def box(
         self, box: Box, fill: RGB | None = None, edge: RGB | None = None, width: float = 1, round_: float = 0
