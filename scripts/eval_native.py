@@ -30,8 +30,9 @@ def learn(world: str, stories: int = 20_000) -> Answerer:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/native_worlds"))
-    for name, kind in (("model", str), ("n", int), ("seed", int), ("device", str), ("jobs", int)):
-        parser.add_argument(f"--{name}", type=kind, default=getattr(Setup, name))
+    numbers = [(name, int) for name in ("n", "seed", "jobs", "ground_per_video", "ask_per_video")]
+    for name, kind in (("model", str), ("device", str), *numbers):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=getattr(Setup, name))
     for name, known in (("worlds", tuple(WORLDS)), ("splits", SPLITS), ("modes", (*MODES, *OTHER_MODES))):
         parser.add_argument(f"--{name}", nargs="+", choices=known, default=getattr(Setup, name))
     args = {key: tuple(value) if isinstance(value, list) else value for key, value in vars(parser.parse_args()).items()}
