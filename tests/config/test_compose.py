@@ -34,7 +34,7 @@ def test_a_preset_is_the_same_with_and_without_hydra(group: str, name: str) -> N
 
 
 def test_the_frames_presets_sample_what_their_names_say() -> None:
-    names = "fps-1 fps-2 keyframes-32 uniform-16 uniform-32 uniform-64 uniform-8 uniform-96"
+    names = "fps-1 fps-2 keyframes-32 middles-16 uniform-16 uniform-32 uniform-64 uniform-8 uniform-96"
     assert available("frames") == names.split()
     for name in available("frames"):
         policy = instantiate(load_preset("frames", name), where="frames")
