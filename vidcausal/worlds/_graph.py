@@ -1,7 +1,7 @@
 """A layered drawing of a directed graph without cycles: who is left of whom, and in which row.
 
 Sugiyama's steps, small: a layer is the longest path from a source (pulled toward the children), edges that skip layers
-go through placeholders, and rows are swapped by the mean row of the neighbors until few edges cross.
+go through bends, and rows are swapped by the mean row of the neighbors until few edges cross.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _depths(nodes: Sequence[Node], edges: Sequence[Edge]) -> dict[Node, int]:
 
 
 def _chain(edge: Edge, depth: dict[Node, int], columns: list[list[Node]]) -> list[Node]:
-    """The ends of an edge with a placeholder in every layer between them."""
+    """The ends of an edge with a bend in every layer between them."""
     parent, child = edge
     between = [f"{parent}\n{child}\n{layer}" for layer in range(depth[parent] + 1, depth[child])]
     for layer, name in enumerate(between, start=depth[parent] + 1):
