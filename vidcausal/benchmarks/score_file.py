@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from vidcausal.benchmarks.registry import create_benchmark
-from vidcausal.benchmarks.rows import BadLine, read_rows
+from vidcausal.benchmarks.rows import BadLine, Rows, read_rows
 from vidcausal.errors import ConfigError, DataError
 from vidcausal.types import Scores
 
@@ -42,7 +42,8 @@ def score_file(
     if policy not in POLICIES:
         raise ConfigError(f"policy must be one of {', '.join(POLICIES)}, got {policy!r}")
     bench = create_benchmark(benchmark, annotations=annotations, data_dir=data_dir)
-    file = read_rows(predictions_path)
+    read = getattr(bench, "read_submission", read_rows)
+    file: Rows = read(Path(predictions_path))
     scores = bench.score(bench.predictions(file.rows), expected=expected)
     if file.bad:
         scores = _with_bad_lines(scores, file.bad, bool(getattr(bench, "stops_on_malformed_lines", True)))

@@ -1,0 +1,149 @@
+"""What all benchmarks with official annotation files share: where the files are, where the videos are, joining.
+
+A benchmark is a class under this one (or under :class:`~vidcausal.benchmarks.choice.ChoiceBenchmark` and its kind) that
+says how its file is read and how the published scorer counts.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from vidcausal.benchmarks.joining import join
+from vidcausal.benchmarks.rows import Rows, read_rows
+from vidcausal.errors import DataError
+from vidcausal.types import Media, Prediction, Sample, Scores
+
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".ogv", ".gif")
+
+
+class AnnotatedBenchmark(ABC):
+    """Samples out of an official file, predictions joined with them.
+
+    Args:
+        annotations: the official file (or, where a benchmark has several, their folder).
+        data_dir: where it is looked for when it is not named: ``data_dir/FILE`` and ``data_dir/NAME/FILE`` for each
+            FILE of :attr:`files`.
+        video_root: folder of the videos, looked up by id or file name, also in its folder ``videos``. By default the
+            folder of the annotations. Text-only benchmarks need none.
+    """
+
+    name: ClassVar[str]
+    files: ClassVar[tuple[str, ...]]
+    """Names of the official annotation file, best first."""
+    source: ClassVar[str]
+    """Where the file comes from, for the message that it is missing."""
+    stops_on_malformed_lines: ClassVar[bool] = True
+    """Whether the published scorer dies on a line of predictions that is not JSON."""
+
+    def __init__(
+        self,
+        annotations: str | Path | None = None,
+        data_dir: str | Path | None = None,
+        video_root: str | Path | None = None,
+    ) -> None:
+        self._annotations = None if annotations is None else Path(annotations)
+        self._data_dir = None if data_dir is None else Path(data_dir)
+        self._video_root = None if video_root is None else Path(video_root)
+
+    # ---- what a benchmark says of itself -------------------------------------------------------------------------
+
+    @abstractmethod
+    def load(self, path: Path) -> Iterable[Sample[Any]]:
+        """The samples of the official file, in its order.
+
+        Raises:
+            DataError: malformed; the message names the file and the place.
+        """
+
+    @abstractmethod
+    def score(self, predictions: Sequence[Prediction[Any]], *, expected: int | None = None) -> Scores:
+        """Both policies; see :class:`vidcausal.protocols.Benchmark`."""
+
+    def read_submission(self, path: Path) -> Rows:
+        """Rows of a file of predictions: our own kinds, or the official format turned into rows with an ``id``.
+
+        Raises:
+            DataError: the file is missing, empty, or of another kind.
+        """
+        return read_rows(path)
+
+    # ---- samples -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def annotations_path(self) -> Path:
+        """The annotation file in use.
+
+        Raises:
+            DataError: none was named and none is in ``data_dir``.
+        """
+        if self._annotations is not None:
+            return self._annotations
+        places = [
+            folder / file
+            for folder in (() if self._data_dir is None else (self._data_dir, self._data_dir / self.name))
+            for file in self.files
+        ]
+        for place in places:
+            if place.exists():
+                return place
+        searched = "" if self._data_dir is None else f"; {self._data_dir} has neither, also not in {self.name}/"
+        raise DataError(
+            f"{self.name} needs its questions: pass annotations=FILE ({' or '.join(self.files)}) or data_dir=FOLDER"
+            f"{searched}. They come from {self.source}"
+        )
+
+    @cached_property
+    def _samples(self) -> tuple[Sample[Any], ...]:
+        path = self.annotations_path
+        samples = tuple(self.load(path))
+        if not samples:
+            raise DataError(f"{path} holds no question of {self.name}")
+        if twice := [identity for identity, count in Counter(s.id for s in samples).items() if count > 1]:
+            raise DataError(f"{path} has the id {twice[0]!r} more than once")
+        return samples
+
+    def samples(self) -> Iterator[Sample[Any]]:
+        """Every sample in the order of the file.
+
+        Raises:
+            DataError: no annotations, or malformed ones.
+        """
+        yield from self._samples
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def predictions(self, rows: Iterable[Mapping[str, Any]]) -> list[Prediction[Any]]:
+        """Rows joined with their samples, in the order of the rows; nothing is dropped.
+
+        Raises:
+            DataError: not one row belongs to the benchmark.
+        """
+        return join(rows, self._samples, self.name)
+
+    # ---- videos --------------------------------------------------------------------------------------------------
+
+    def media(self, video: str, **more: Any) -> Media:
+        """The file of a video named by id or file name; the first place that would do where there is none."""
+        return Media(videos=(str(self.video_path(video)),), **more)
+
+    def video_path(self, video: str) -> Path:
+        """Where a video is: ``ROOT/video`` or ``ROOT/videos/video``, with any of :data:`VIDEO_SUFFIXES`."""
+        if self._video_root is not None:
+            roots = [self._video_root]
+        else:
+            path = self.annotations_path
+            roots = [path if path.is_dir() else path.parent]
+        names = [video] if Path(video).suffix.lower() in VIDEO_SUFFIXES else [video + s for s in VIDEO_SUFFIXES]
+        names = [*names, *([] if video in names else [video])]
+        places = [root / folder / name for root in roots for folder in ("", "videos") for name in names]
+        return next((place for place in places if place.is_file()), places[0])
+
+    def missing_videos(self) -> list[str]:
+        """Paths of the videos that are not there."""
+        return sorted({v for s in self._samples for v in s.media.videos if not Path(v).is_file()})

@@ -1,0 +1,1 @@
+"""Dense captions and summaries."""

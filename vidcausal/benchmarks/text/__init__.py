@@ -1,0 +1,1 @@
+"""Causal questions without a video: they test the reasoner alone."""
