@@ -281,7 +281,7 @@ def test_a_video_of_the_users_falls_to_the_native_model_with_its_caveat(
     assert lines[-1].endswith("vidcausal demo VIDEO --download")
     page = (tmp_path / "report.html").read_text()
     assert KnowsTheSteps.caveat in page
-    assert "frames uniform-16" in page
+    assert "frames middles-16" in page
 
 
 def test_a_video_of_the_users_is_for_the_embedded_model_where_it_is_here(

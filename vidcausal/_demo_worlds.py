@@ -23,7 +23,7 @@ VIDEO_SIZE, FPS = 256, 8
 """Side of the videos in pixels, and frames a second."""
 MOMENTS, QUESTIONS = 2, 3
 """So many moments are looked for in each video, and so many questions, each of another type, are asked about it."""
-LOOK: dict[str, Any] = {"frames": "uniform-16", "size": 128}
+LOOK: dict[str, Any] = {"frames": "middles-16", "size": 128}
 """How the native model looks at a video: as many frames as in training; it makes them smaller itself."""
 RULE = (
     "Each video is the first story (seed 0) of a world's held-out split; its first two moments and its first three "
