@@ -81,6 +81,22 @@ def read_rows(path: str | Path, *, needs_reply: bool = True) -> Rows:
     return Rows(path, tuple(rows), tuple(sorted(bad)))
 
 
+def read_values(path: Path) -> tuple[list[tuple[int, Any]], list[BadLine]]:
+    """The JSON values of a file, each with its number from 1: the items of one list, one object, or one value a line.
+
+    The suffix says nothing here: some published scripts write lines into a ``.json`` file.
+
+    Raises:
+        DataError: missing, unreadable or not UTF-8.
+    """
+    text = _read(path)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return _lines(text)
+    return (list(enumerate(value, start=1)) if isinstance(value, list) else [(1, value)]), []
+
+
 def row_id(row: Mapping[str, Any]) -> str:
     """The id of a row as text; ``qid`` in official files may be a number."""
     return str(row["id"] if "id" in row else row["qid"])
