@@ -72,6 +72,10 @@ class AnnotatedBenchmark(ABC):
         """
         return read_rows(path)
 
+    def file_names(self) -> tuple[str, ...]:
+        """:attr:`files`, or those of the split that was asked for."""
+        return self.files
+
     # ---- samples -------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -86,15 +90,15 @@ class AnnotatedBenchmark(ABC):
         places = [
             folder / file
             for folder in (() if self._data_dir is None else (self._data_dir, self._data_dir / self.name))
-            for file in self.files
+            for file in self.file_names()
         ]
         for place in places:
             if place.exists():
                 return place
         searched = "" if self._data_dir is None else f"; {self._data_dir} has neither, also not in {self.name}/"
         raise DataError(
-            f"{self.name} needs its questions: pass annotations=FILE ({' or '.join(self.files)}) or data_dir=FOLDER"
-            f"{searched}. They come from {self.source}"
+            f"{self.name} needs its questions: pass annotations=FILE ({' or '.join(self.file_names())}) or "
+            f"data_dir=FOLDER{searched}. They come from {self.source}"
         )
 
     @cached_property
