@@ -6,6 +6,7 @@ says how its file is read and how the published scorer counts.
 
 from __future__ import annotations
 
+import csv
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from vidcausal.benchmarks.joining import join
+from vidcausal.benchmarks.looks_like import other_benchmark
 from vidcausal.benchmarks.rows import Rows, read_rows
 from vidcausal.errors import DataError
 from vidcausal.types import Media, Prediction, Sample, Scores
@@ -104,12 +106,23 @@ class AnnotatedBenchmark(ABC):
     @cached_property
     def _samples(self) -> tuple[Sample[Any], ...]:
         path = self.annotations_path
-        samples = tuple(self.load(path))
-        if not samples:
-            raise DataError(f"{path} holds no question of {self.name}")
+        try:
+            samples = tuple(self.load(path))
+            if not samples:
+                raise DataError(f"{path} holds no question of {self.name}")
+        except (DataError, AttributeError, LookupError, OSError, TypeError, ValueError, csv.Error) as error:
+            raise DataError(self._not_ours(path, error)) from error
         if twice := [identity for identity, count in Counter(s.id for s in samples).items() if count > 1]:
             raise DataError(f"{path} has the id {twice[0]!r} more than once")
         return samples
+
+    def _not_ours(self, path: Path, error: Exception) -> str:
+        """The message of a file that could not be loaded, with the benchmark that it seems to belong to."""
+        if not isinstance(error, DataError):
+            said = f"{type(error).__name__}: {error}"
+            error = DataError(f"{path} is not a file of {self.name} as it is published ({said})")
+        hint = other_benchmark(path, self.name)
+        return f"{error}. {hint}" if hint else str(error)
 
     def samples(self) -> Iterator[Sample[Any]]:
         """Every sample in the order of the file.

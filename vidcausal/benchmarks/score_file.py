@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from vidcausal.benchmarks.looks_like import other_benchmark
 from vidcausal.benchmarks.registry import create_benchmark
-from vidcausal.benchmarks.rows import BadLine, Rows, read_rows
+from vidcausal.benchmarks.rows import BadLine, Rows, read_rows, row_id
 from vidcausal.errors import ConfigError, DataError
 from vidcausal.types import Scores
 
@@ -41,13 +45,44 @@ def score_file(
     """
     if policy not in POLICIES:
         raise ConfigError(f"policy must be one of {', '.join(POLICIES)}, got {policy!r}")
+    path = Path(predictions_path)
     bench = create_benchmark(benchmark, annotations=annotations, data_dir=data_dir)
     read = getattr(bench, "read_submission", read_rows)
-    file: Rows = read(Path(predictions_path))
-    scores = bench.score(bench.predictions(file.rows), expected=expected)
+    try:
+        file: Rows = read(path)
+        predictions = bench.predictions(file.rows)
+    except DataError as error:
+        hints = (other_benchmark(given, benchmark) for given in (path, annotations))
+        more = [hint for hint in hints if hint and hint not in str(error)]
+        raise DataError(". ".join([str(error), *more])) from error
+    scores = bench.score(predictions, expected=expected)
     if file.bad:
         scores = _with_bad_lines(scores, file.bad, bool(getattr(bench, "stops_on_malformed_lines", True)))
-    return _only(scores, policy, Path(predictions_path))
+    if noted := _not_finite(path, file.rows):
+        scores = dataclasses.replace(scores, notes=(*scores.notes, noted))
+    return _only(scores, policy, path)
+
+
+_SUSPECT = re.compile(rb"NaN|Infinity|[0-9][eE]\+?[0-9]{3}")
+
+
+def _not_finite(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
+    """A note on rows with numbers that are not finite, which Python's JSON lets through; empty without such rows."""
+    if path.is_file() and not _SUSPECT.search(path.read_bytes()):
+        return ""
+    found = [row for row in rows if not _is_finite(row)]
+    if not found:
+        return ""
+    shown = ", ".join(repr(row_id(row)) for row in found[:5]) + (" …" if len(found) > 5 else "")
+    return f"{len(found)} predictions hold a number that is NaN or infinite ({shown})"
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    return all(map(_is_finite, value)) if isinstance(value, (list, tuple)) else True
 
 
 def _with_bad_lines(scores: Scores, bad: tuple[BadLine, ...], official_stops: bool) -> Scores:
