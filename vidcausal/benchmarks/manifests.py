@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -105,8 +107,10 @@ def _facts(entry: Mapping[str, Any], path: Path) -> list[tuple[str, Any, Any]]:
 
 
 def _count(path: Path) -> int | None:
-    """Entries of a JSON list or object, or lines of a JSONL file; None when it is neither."""
+    """Entries of a JSON list or object, lines of a JSONL file, rows of a CSV file; None when it is none of these."""
     text = path.read_text(encoding="utf-8", errors="replace")
+    if path.suffix == ".csv":
+        return max(0, sum(1 for row in csv.reader(io.StringIO(text)) if row) - 1)
     if path.suffix == ".jsonl":
         return sum(1 for line in text.splitlines() if line.strip())
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,22 +63,34 @@ def read_rows(path: str | Path, *, needs_reply: bool = True) -> Rows:
         bad: list[BadLine] = []
     else:
         numbered, bad = _lines(_read(path))
-    rows = []
+    return usable_rows(path, numbered, bad, needs_reply=needs_reply)
+
+
+def usable_rows(
+    path: Path, numbered: Iterable[tuple[int, Any]], bad: Iterable[BadLine], *, needs_reply: bool = True
+) -> Rows:
+    """Those of a file's numbered values that are rows; the others join the lines that could not be used.
+
+    Raises:
+        DataError: not one value is a row.
+    """
+    rows: list[dict[str, Any]] = []
+    refused = list(bad)
     for number, value in numbered:
         reason = _refusal(value, needs_reply)
         if reason is None:
             rows.append(value)
         else:
-            bad.append(BadLine(number, reason))
+            refused.append(BadLine(number, reason))
     if not rows:
-        why = f"; {sorted(bad)[0]}" if bad else ""
+        why = f"; {sorted(refused)[0]}" if refused else ""
         if not needs_reply:
             raise DataError(f"{path} holds no question{why}")
         raise DataError(
             f'{path} holds no prediction{why}. Each row needs "id" (or "qid") and "reply" (or "pred"), for example '
             '{"id": "1", "reply": "Correct order: Clip 2, Clip 1, Clip 3"}'
         )
-    return Rows(path, tuple(rows), tuple(sorted(bad)))
+    return Rows(path, tuple(rows), tuple(sorted(refused)))
 
 
 def read_values(path: Path) -> tuple[list[tuple[int, Any]], list[BadLine]]:
