@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vidcausal.metrics.statistics import bootstrap_interval, paired_bootstrap, wilson_interval
+from vidcausal.metrics.statistics import bootstrap_interval, mcnemar, paired_bootstrap, wilson_interval
 
 
 def test_wilson_matches_published_values() -> None:
@@ -118,3 +120,27 @@ def test_one_video_proves_nothing() -> None:
 def test_bad_input_is_named(arguments: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"values|clusters|weights|level"):
         bootstrap_interval(**arguments)  # type: ignore[arg-type]
+
+
+def _mcnemar_by_enumeration(only_first: int, only_second: int) -> float:
+    """Every way a fair coin may fall: how many are at least as uneven as what was seen."""
+    n = only_first + only_second
+    seen = abs(only_first - only_second)
+    outcomes = [sum(toss) for toss in itertools.product((0, 1), repeat=n)]
+    return sum(abs(2 * heads - n) >= seen for heads in outcomes) / len(outcomes)
+
+
+def test_mcnemar_agrees_with_every_way_a_coin_may_fall() -> None:
+    for first in range(7):
+        for second in range(7):
+            assert mcnemar(first, second) == pytest.approx(_mcnemar_by_enumeration(first, second), abs=1e-15)
+
+
+def test_mcnemar_of_many_pairs_neither_overflows_nor_underflows() -> None:
+    assert mcnemar(0, 0) == 1.0
+    assert mcnemar(5000, 5000) == 1.0
+    assert 0.0 < mcnemar(4700, 5300) < 1e-8
+    assert mcnemar(0, 3000) == 0.0, "2 / 2 ** 3000 is below the smallest float"
+    assert mcnemar(3, 11) == mcnemar(11, 3)
+    with pytest.raises(ValueError, match="0 or more"):
+        mcnemar(-1, 2)

@@ -88,6 +88,27 @@ def paired_bootstrap(
     return PairedDifference(float((b - a).mean()), low, high, p_value)
 
 
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Exact two-sided p-value of McNemar's test: would a fair coin part the discordant pairs so unevenly?
+
+    Args:
+        only_first: questions that the first run alone got right.
+        only_second: questions that the second run alone got right.
+
+    Raises:
+        ValueError: a count below 0.
+    """
+    if only_first < 0 or only_second < 0:
+        raise ValueError(f"counts must be 0 or more, got {only_first} and {only_second}")
+    n, fewer = only_first + only_second, min(only_first, only_second)
+    ways = term = 1  # whole numbers, so that thousands of pairs neither underflow nor round
+    for k in range(fewer):
+        term = term * (n - k) // (k + 1)
+        ways += term
+    # Twice the tail: more than 1 where both sides hold the same number of pairs.
+    return min(1.0, 2 * ways / 2**n)
+
+
 def wilson_interval(successes: int, trials: int, *, level: float = 0.95) -> Interval:
     """Wilson's score interval of a proportion, in [0, 1]; honest at 0 and at 1, where a bootstrap has no width.
 
