@@ -7,6 +7,7 @@ says how its file is read and how the published scorer counts.
 from __future__ import annotations
 
 import csv
+import os
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -151,16 +152,30 @@ class AnnotatedBenchmark(ABC):
 
     def video_path(self, video: str) -> Path:
         """Where a video is: ``ROOT/video`` or ``ROOT/videos/video``, with any of :data:`VIDEO_SUFFIXES`."""
-        if self._video_root is not None:
-            roots = [self._video_root]
-        else:
-            path = self.annotations_path
-            roots = [path if path.is_dir() else path.parent]
         names = [video] if Path(video).suffix.lower() in VIDEO_SUFFIXES else [video + s for s in VIDEO_SUFFIXES]
         names = [*names, *([] if video in names else [video])]
-        places = [root / folder / name for root in roots for folder in ("", "videos") for name in names]
-        return next((place for place in places if place.is_file()), places[0])
+        for folder, there in self._video_folders:
+            for name in names:
+                if name in there or ("/" in name and (folder / name).is_file()):
+                    return folder / name
+        return self._video_folders[0][0] / names[0]
+
+    @cached_property
+    def _video_folders(self) -> tuple[tuple[Path, frozenset[str]], ...]:
+        """Where videos are looked for and which files are there: listed once, as benchmarks have thousands of them."""
+        path = self._video_root
+        if path is None:
+            path = self.annotations_path if self.annotations_path.is_dir() else self.annotations_path.parent
+        return tuple((folder, _file_names(folder)) for folder in (path, path / "videos"))
 
     def missing_videos(self) -> list[str]:
         """Paths of the videos that are not there."""
         return sorted({v for s in self._samples for v in s.media.videos if not Path(v).is_file()})
+
+
+def _file_names(folder: Path) -> frozenset[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_file())
+    except OSError:
+        return frozenset()
