@@ -106,6 +106,19 @@ class Strategy(Protocol):
 
 
 @runtime_checkable
+class Redirecting(Strategy, Protocol):
+    """A strategy that may be shown another sample's video than the one that was asked about (an audit)."""
+
+    def prepare(self, samples: Sequence[Sample[Any]]) -> None:
+        """Called once before a run, with every sample of the benchmark."""
+        ...
+
+    def shown(self, sample: Sample[Any]) -> Sample[Any]:
+        """The sample with the media that are to be opened for it."""
+        ...
+
+
+@runtime_checkable
 class Benchmark(Protocol[A]):
     """Official annotations, official parser, official score, and the sane score beside them."""
 

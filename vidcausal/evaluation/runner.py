@@ -26,7 +26,7 @@ from vidcausal.cache import DiskCache, seed_of, write_json
 from vidcausal.errors import DecodeError, MissingDependencyError, OutputError, VidcausalError, WeightsError
 from vidcausal.evaluation.run_folder import RunFolder
 from vidcausal.parsing import parse_order
-from vidcausal.protocols import Benchmark, Strategy
+from vidcausal.protocols import Benchmark, Redirecting, Strategy
 from vidcausal.types import Media, Prediction, Reply, Sample, Scores, Span
 
 if TYPE_CHECKING:
@@ -162,6 +162,8 @@ def run(
     """
     started = time.perf_counter()
     samples = list(itertools.islice(benchmark.samples(), limit))
+    if isinstance(strategy, Redirecting):
+        strategy.prepare(list(benchmark.samples()))
     footages = _Footages(_Setting(policy, size, device, backend, media_root, transcribe))
     with (
         contextlib.closing(footages),
@@ -201,7 +203,7 @@ def _answer(
     started = time.perf_counter()
     reply, failure, error, footage, before = Reply(""), None, None, None, {}
     try:
-        footage = footages.open(sample)
+        footage = footages.open(strategy.shown(sample) if isinstance(strategy, Redirecting) else sample)
         before = footage.decode_report()
         reply = strategy.answer(sample, footage)
     except _ENDS_A_RUN:
