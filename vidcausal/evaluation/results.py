@@ -11,10 +11,11 @@ from typing import Any
 
 from vidcausal.cache import write_json
 from vidcausal.errors import MediaError, VidcausalError
+from vidcausal.evaluation.grades import grades, judge
 from vidcausal.evaluation.machine import command, machine, versions
 from vidcausal.evaluation.runner import RunResult, plain
 from vidcausal.protocols import Benchmark
-from vidcausal.types import Prediction, Sample, Scores
+from vidcausal.types import Sample, Scores
 
 STAGES = ("right", "decode", "model", "parsing", "recognition", "reasoning", "wrong")
 """Where a sample ended: answered rightly, or the first stage that is known to have lost it. ``wrong`` is a wrong answer
@@ -99,6 +100,10 @@ def write(
         "errors": dict(sorted(errors.items())),
         "lost": lost,
         "outcomes": stages,
+        "grades": {
+            identity: grade.to_json()
+            for identity, grade in grades(benchmark, result.samples, result.predictions).items()
+        },
         "seconds": seconds,
         "decode": decode_summary(result.rows),
         "cache": result.cache,
@@ -131,26 +136,11 @@ def outcomes(result: RunResult, benchmark: Benchmark[Any]) -> dict[str, str]:
         if error := row.get("error"):
             stages[sample.id] = "decode" if error["code"] in media else "model"
             continue
-        if (judged := _judged(benchmark, prediction)) is not None:
+        if (judged := judge(benchmark, prediction)) is not None:
             right, readable = judged
             lost = _blame(sample, row) if readable else "parsing"
             stages[sample.id] = "right" if right else lost
     return stages
-
-
-def _judged(benchmark: Benchmark[Any], prediction: Prediction[Any]) -> tuple[bool, bool] | None:
-    """Whether an answer is right, and whether it could be read; None for a task without right and wrong.
-
-    A benchmark that can tell by itself (``is_right``) is asked, for scoring thousands of answers one by one is slow.
-    """
-    if (is_right := getattr(benchmark, "is_right", None)) is not None:
-        if prediction.sample.task not in ("order", "ask"):
-            return None
-        right = is_right(prediction)
-        return bool(right), right is not None
-    scores = benchmark.score([prediction], expected=1)
-    strict = scores.strict.get(prediction.sample.task, scores.strict)
-    return (strict["accuracy"] > 0, not scores.unparsed) if "accuracy" in strict else None
 
 
 def _codes(family: type[VidcausalError]) -> set[str]:

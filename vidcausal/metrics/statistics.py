@@ -106,7 +106,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
         term = term * (n - k) // (k + 1)
         ways += term
     # Twice the tail: more than 1 where both sides hold the same number of pairs.
-    return min(1.0, 2 * ways / 2**n)
+    return min(1.0, 2 * ways / (1 << n))
 
 
 def wilson_interval(successes: int, trials: int, *, level: float = 0.95) -> Interval:
