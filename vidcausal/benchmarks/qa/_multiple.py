@@ -142,8 +142,8 @@ def _is_own(row: Mapping[str, Any]) -> bool:
 
 def submitted(identity: Any, choice: Any, whole: Any, **more: Any) -> dict[str, Any]:
     """The row of an official prediction; ``whole`` is all that was submitted for the question."""
-    row = {"id": str(identity), "answer": {_CHOICE: choice, _WHOLE: whole}, **more}
-    return row if choice is NOTHING else row | {"reply": said(choice)}
+    reply = None if choice is NOTHING else said(choice)
+    return {"id": str(identity), "reply": reply, "answer": {_CHOICE: choice, _WHOLE: whole}, **more}
 
 
 def said(choice: Any) -> str:
@@ -174,9 +174,12 @@ def is_submitted(prediction: Prediction[Any]) -> bool:
 
 
 def answered_by_id(predictions: Iterable[Prediction[int]], *, unknown: bool = False) -> dict[str, Prediction[int]]:
-    """The last prediction without an error of each id, at the place of the first; ``unknown``: also of unknown ids."""
-    allowed = (None, UNKNOWN_ID) if unknown else (None,)
-    return {p.sample.id: p for p in predictions if p.error in allowed}
+    """What stands in a submission for each id, or was answered without an error; of one id the last, where the first is.
+
+    ``unknown``: also ids that are not in the questions.
+    """
+    known = [p for p in predictions if unknown or p.error != UNKNOWN_ID]
+    return {p.sample.id: p for p in known if is_submitted(p) or p.error in (None, UNKNOWN_ID)}
 
 
 def whole_or_stop(value: Any, name: str) -> int:

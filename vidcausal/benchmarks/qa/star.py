@@ -1,13 +1,13 @@
 """STAR: situated reasoning about interactions, sequences, what comes next and what is possible (NeurIPS 2021).
 
 Published score: the leaderboard (EvalAI challenge 1325) takes an object of four lists, ``{"Interaction":
-[{"question_id": "Interaction_T1_13", "answer": 2}, …], "Sequence": …, "Prediction": …, "Feasibility": …}``, and ranks by
-the mean of the four types' accuracies. Its code is not public; the rule here gives the recorded figures of two released
-runs. What is particular to it:
+[{"question_id": "Interaction_T1_13", "answer": 2}, …], "Sequence": …, "Prediction": …, "Feasibility": …}``, and ranks
+by the mean of the four types' accuracies. Its code is not public; the rule here gives the recorded figures of two
+released runs. What is particular to it:
 
 * The four types weigh the same, though validation has seven times as many Sequence as Feasibility questions: the mean
   is not the accuracy over questions.
-* What is counted is the rows of the result file: a missing question shrinks ``n``, one that is there twice counts twice.
+* What is counted is the rows of the result file: a missing question shrinks ``n``, one given twice counts twice.
 * A row that carries its own truth (``true_index``, ``target``, ``answer`` beside ``prediction``) is scored against it.
 """
 
