@@ -115,8 +115,11 @@ def video_of(sample: Sample[Any]) -> Hashable:
 
 
 def choice_chance(samples: Samples) -> dict[str, Any]:
-    """Percent right by guessing, and by always choosing the position that is right most often."""
-    counts = Counter(sample.target for sample in samples)
+    """Percent right by guessing, and by always choosing the position that is right most often.
+
+    A question without options is never right by either.
+    """
+    counts = Counter(sample.target for sample in samples if sample.options) or Counter({0: 0})
     best, hits = max(counts.items(), key=lambda item: (item[1], -(item[0] or 0)))
     guessed = sum(1 / len(sample.options) for sample in samples if sample.options)
     return {
@@ -127,9 +130,10 @@ def choice_chance(samples: Samples) -> dict[str, Any]:
 
 
 def positions(samples: Samples, chosen: Options) -> dict[str, dict[str, int]]:
-    """How often each position is right and how often it was chosen."""
+    """How often each position is right and how often it was chosen, of the questions that have options."""
     most = max(len(sample.options) for sample in samples)
-    right, picked = Counter(sample.target for sample in samples), Counter(chosen)
+    right = Counter(sample.target for sample in samples if sample.options)
+    picked = Counter(option for sample, option in zip(samples, chosen, strict=True) if sample.options)
     return {
         "right": {letter(i): right[i] for i in range(most)},
         "chosen": {letter(i): picked[i] for i in range(most)},

@@ -1,0 +1,53 @@
+"""TempCompass against what its evaluation scripts printed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vidcausal.benchmarks.score_file import score_file
+
+pytestmark = [pytest.mark.golden, pytest.mark.data]
+
+CHECKOUT = "VIDCAUSAL_TEMPCOMPASS"
+CASES = [
+    (model, task) for model in ("video-llava", "gemini") for task in ("multi-choice", "yes_no", "caption_matching")
+]
+
+
+@pytest.mark.parametrize(("model", "task"), CASES)
+def test_recorded_figures(
+    golden: Callable[[str], Any],
+    annotations: Path,
+    shared_data: Path,
+    compared: Callable[..., None],
+    model: str,
+    task: str,
+) -> None:
+    case = next(c for c in golden("tempcompass")["cases"] if (c["model"], c["task"]) == (model, task))
+    predictions = shared_data / "golden" / case["pred"]
+    if not predictions.is_file():
+        checkout = os.environ.get(CHECKOUT)
+        if not checkout:
+            pytest.skip(f"predictions of {model} are in llyx97/TempCompass only; {CHECKOUT} names a checkout")
+        predictions = Path(checkout) / "predictions" / model / f"{task}.json"
+    for questions in (annotations / "tempcompass" / f"{task}.json", annotations / "tempcompass"):
+        scores = score_file("tempcompass", predictions, questions)
+        assert {name: scores.official[name] for name in case["aspects"]} == case["aspects"]
+        assert {name: scores.official[name] for name in case["sub"]} == case["sub"]
+        assert f"Match Success Rate={scores.official['Match Success Rate']}" == case["match_rate"]
+        assert set(scores.official) == {*case["aspects"], *case["sub"], "Match Success Rate"}
+    compared("tempcompass", len(case["aspects"]) + len(case["sub"]) + 1)
+
+
+def test_the_published_line(golden: Callable[[str], Any], annotations: Path, shared_data: Path) -> None:
+    published = golden("tempcompass")["published_in_readme"]["video-llava multi-choice"]
+    path = shared_data / "golden" / "tempcompass_video-llava_multi-choice.json"
+    scores = score_file("tempcompass", path, annotations / "tempcompass" / "multi-choice.json")
+    assert {name: scores.official[name] for name in published} == published
+    assert scores.coverage == 1.0
+    assert scores.count == 1580
