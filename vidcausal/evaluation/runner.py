@@ -76,6 +76,8 @@ class _Setting:
     def open(self, sample: Sample[Any]) -> Footage:
         from vidcausal.video.footage import Footage
 
+        if not sample.media.videos:  # text only
+            return Footage.empty()
         return Footage.open(
             sample.media,
             self.policy,

@@ -105,6 +105,14 @@ class Footage:
         """Footage of frames that are already in memory; ``duration`` defaults to the end of the last frame."""
         return cls(_InMemory(frames, tuple(clips), tuple(speech), duration))
 
+    @classmethod
+    def empty(cls) -> Footage:
+        """Footage without a frame, for questions that are about no video."""
+        import torch
+
+        nothing = FrameBatch(torch.zeros(0, 3, 1, 1, dtype=torch.uint8), torch.zeros(0, dtype=torch.float64))
+        return cls.from_frames(nothing)
+
     @property
     def key(self) -> str:
         """Hash of all that frames, clips and speech depend on; known without decoding a frame."""
