@@ -63,7 +63,8 @@ def read_rows_of_moments(path: Path) -> Rows:
     if not rows:
         raise DataError(
             f"{path} holds no prediction; {sorted(bad)[0] if bad else 'it is empty'}. Each row needs an id and "
-            'windows, for example {"qid": 1, "pred_relevant_windows": [[12.5, 16, 0.9]]} or {"id": "1", "reply": "12.5 - 16 s"}'
+            'windows, for example {"qid": 1, "pred_relevant_windows": [[12.5, 16, 0.9]]} or '
+            '{"id": "1", "reply": "12.5 - 16 s"}'
         )
     return Rows(path, tuple(rows), tuple(sorted(bad)))
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -58,16 +58,17 @@ class QVHighlights(MomentBenchmark):
         data_dir: where they are looked for.
         video_root: folder of the videos, ``VID.mp4``.
         split: which file of ``data_dir``: ``val``, ``test`` or ``train``.
-        asked: ``moments``, or ``highlights`` in the words and the form of answer of TimeChat.
 
     Raises:
-        ConfigError: no such split, or something else is asked.
+        ConfigError: no such split.
     """
 
     name = "qvhighlights"
     files = tuple(FILES.values())
     source = "github.com/jayleicn/moment_detr, folder data"
     ranked = True
+    asked: ClassVar[str] = "moments"
+    """Or ``highlights``."""
 
     def __init__(
         self,
@@ -76,19 +77,15 @@ class QVHighlights(MomentBenchmark):
         video_root: str | Path | None = None,
         *,
         split: str = "val",
-        asked: str = "moments",
     ) -> None:
         super().__init__(annotations, data_dir, video_root)
         if split not in FILES:
             raise ConfigError(f"split must be one of {', '.join(FILES)}, got {split!r}")
-        if asked not in ("moments", "highlights"):
-            raise ConfigError(f"asked must be moments or highlights, got {asked!r}")
         self._split = split
-        self._asked = asked
 
     def file_names(self) -> tuple[str, ...]:
         """The file of the split."""
-        return (FILES[self._split],)
+        return (FILES[self._split], f"qvhighlights/{FILES[self._split]}")
 
     # ---- samples ------------------------------------------------------------------------------------------------
 
@@ -118,7 +115,7 @@ class QVHighlights(MomentBenchmark):
         meta = {"video": str(row["vid"]), "duration": duration, "truth": row}
         if "saliency_scores" in row:
             meta["ratings"] = clip_ratings(row)
-        question = highlights_question(query) if self._asked == "highlights" else QUESTION.format(query=query)
+        question = highlights_question(query) if self.asked == "highlights" else QUESTION.format(query=query)
         return Sample(
             id=str(row["qid"]),
             task="ground",
@@ -135,7 +132,7 @@ class QVHighlights(MomentBenchmark):
         """moment_detr's whole tree of figures; TimeChat's for a JSON list and for replies about highlights."""
         truths = [sample.meta["truth"] for sample in self._samples if sample.target is not None]
         given = [p.extra.get("form") for p in predictions if SUBMISSION in p.extra]
-        match_number = "list" not in given and self._asked == "moments"
+        match_number = "list" not in given and self.asked == "moments"
         if not match_number:
             notes.append("official: the scorer of TimeChat and TRACE, which leaves out queries without a prediction")
         try:
@@ -158,13 +155,13 @@ class QVHighlights(MomentBenchmark):
                 rows.append({"qid": qid, **self._turned(p)})
                 turned += 1
         if turned:
-            how = "as TimeChat reads it" if self._asked == "highlights" else "by the sane parser, or the found spans"
+            how = "as TimeChat reads it" if self.asked == "highlights" else "by the sane parser, or the found spans"
             notes.append(f"official: {turned} replies were turned into rows of a submission, {how}")
         return rows
 
     def _turned(self, prediction: Prediction[Spans]) -> dict[str, Any]:
         duration = prediction.sample.meta.get("duration")
-        if self._asked == "highlights":
+        if self.asked == "highlights":
             try:
                 return {"pred_saliency_scores": clip_scores(prediction.reply, duration or 0.0)}
             except IndexError as error:
@@ -182,17 +179,24 @@ class QVHighlights(MomentBenchmark):
     # ---- the sane score -----------------------------------------------------------------------------------------
 
     def _says_something(self, prediction: Prediction[Spans], spans: Spans) -> bool:
-        return bool(spans) or saliency_of(prediction, self._asked) is not None
+        return bool(spans) or saliency_of(prediction, self.asked) is not None
 
     def _measured(self, truths: Samples, found: Found, latest: Mapping[str, Prediction[Spans]]) -> Measured:
         rated = [sample.meta["ratings"] for sample in truths if "ratings" in sample.meta]
-        given = [saliency_of(latest[s.id], self._asked) if is_answered(s, latest) else None for s in truths]
+        given = [saliency_of(latest[s.id], self.asked) if is_answered(s, latest) else None for s in truths]
         figures: dict[str, Any] = {}
         intervals: dict[str, Any] = {}
-        if self._asked == "moments" and (any(found) or not any(scores is not None for scores in given)):
+        if self.asked == "moments" and (any(found) or not any(scores is not None for scores in given)):
             figures, intervals = super()._measured(truths, found, latest)
         if any(scores is not None for scores in given) and len(rated) == len(truths):
             for name, values in highlight_values(rated, given).items():
                 figures[name] = {key: 100 * float(np.mean(own)) for key, own in values.items()}
                 intervals[name] = {key: percent_interval(truths, own) for key, own in values.items()}
         return figures, intervals
+
+
+class QVHighlightsVHD(QVHighlights):
+    """Highlights asked for in the words and the form of answer of TimeChat and TRACE (their task ``vhd``)."""
+
+    name = "qvhighlights_vhd"
+    asked = "highlights"
