@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -84,6 +85,25 @@ def test_ctrl_c_ends_the_step_and_writes_a_checkpoint(
     monkeypatch.undo()
     train(tiny("recipe.checkpoint_every=100", "recipe.steps=5"))
     assert [row["step"] for row in losses(tmp_path / "run")] == [1, 2, 3, 4, 5]
+
+
+def test_sigterm_to_all_processes_as_torchrun_sends_it_writes_a_checkpoint(
+    tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ctrl_c: None
+) -> None:
+    update = Run._update
+
+    def interrupted(self: Run, batches: Any) -> dict[str, float]:
+        if self.step == 2:
+            for process in multiprocessing.active_children():
+                assert process.pid is not None
+                os.kill(process.pid, signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+        return update(self, batches)
+
+    monkeypatch.setattr(Run, "_update", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="stopped after step 3"):
+        train(tiny("recipe.checkpoint_every=100", "recipe.steps=40", "recipe.workers=1"))
+    assert torch.load(tmp_path / "run" / CHECKPOINT, weights_only=True)["step"] == 3
 
 
 def test_what_is_exported_loads_answers_and_says_how_it_was_made(tiny: Config, tmp_path: Path) -> None:

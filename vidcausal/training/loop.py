@@ -336,7 +336,10 @@ def _to(value: Any, device: torch.device) -> Any:
 
 
 def _worker(number: int) -> None:
-    """Workers use one thread, and leave a Ctrl-C, which reaches them too, to the process that trains."""
+    """Workers use one thread, and leave Ctrl-C and SIGTERM, which reach them too, to the process that trains.
+
+    (torchrun sends SIGTERM to all processes; a worker that died of it would take the last checkpoint with it.)
+    """
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
