@@ -1,4 +1,4 @@
-"""MECD on its own files. Nobody recorded outputs, so the sums of the authors' evaluation are done again with tensors."""
+"""MECD on its own files. Nobody recorded outputs: the sums of the authors' evaluation are done again with tensors."""
 
 from __future__ import annotations
 
