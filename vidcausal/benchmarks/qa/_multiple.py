@@ -47,7 +47,12 @@ class NumberedChoices(ChoiceBenchmark):
         numbered, bad = read_values(path)
         if len(numbered) == 1 and isinstance(numbered[0][1], Mapping) and not self._is_row(numbered[0][1]):
             numbered = list(enumerate(self.unfold(numbered[0][1]), start=1))
-        return usable_rows(path, [(number, self._row(value)) for number, value in numbered], bad)
+        rows = [(number, self._row(row)) for number, value in numbered for row in self.expand(value)]
+        return usable_rows(path, rows, bad)
+
+    def expand(self, value: Any) -> Iterable[Any]:
+        """The rows of one entry of a submission that is a list; by default the entry is the row."""
+        return (value,)
 
     def unfold(self, submission: Mapping[str, Any]) -> Iterable[Any]:
         """The rows of a submission that is one object, by default from ids to numbers or to entries with a number."""
@@ -174,7 +179,7 @@ def is_submitted(prediction: Prediction[Any]) -> bool:
 
 
 def answered_by_id(predictions: Iterable[Prediction[int]], *, unknown: bool = False) -> dict[str, Prediction[int]]:
-    """What stands in a submission for each id, or was answered without an error; of one id the last, where the first is.
+    """What was submitted for each id, or answered without an error; of one id the last, where its first stands.
 
     ``unknown``: also ids that are not in the questions.
     """
