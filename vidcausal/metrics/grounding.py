@@ -33,3 +33,9 @@ def event_f1(found: Sequence[Span], truths: Sequence[Span], threshold: float) ->
             used_found.add(i)
             used_truths.add(j)
     return 2 * len(used_found) / (len(found) + len(truths))
+
+
+def iop(found: Span, truth: Span) -> float:
+    """Length shared / length of the found span, in [0, 1]; a found span without length has 0."""
+    shared = min(found.end, truth.end) - max(found.start, truth.start)
+    return max(shared, 0.0) / found.duration if found.duration > 0 else 0.0

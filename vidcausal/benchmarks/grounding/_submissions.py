@@ -73,10 +73,7 @@ def mapping_row(key: str, value: Any) -> dict[str, Any] | str:
     """A row out of ``{id: value}``, or why it is none."""
     if not isinstance(value, (Mapping, list, str)):
         return f"{key!r} needs an object with a timestamp, a list of windows or a reply, got {type(value).__name__}"
-    try:
-        identity = str(int(key))  # as the published scorers read it
-    except ValueError:
-        identity = key
+    identity = str(int(key)) if key.strip().isdecimal() else key  # as the published scorers read it
     if isinstance(value, str):
         return {"id": identity, "reply": value}
     submission = value if isinstance(value, Mapping) else {"timestamp": value}
