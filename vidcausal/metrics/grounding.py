@@ -39,3 +39,21 @@ def iop(found: Span, truth: Span) -> float:
     """Length shared / length of the found span, in [0, 1]; a found span without length has 0."""
     shared = min(found.end, truth.end) - max(found.start, truth.start)
     return max(shared, 0.0) / found.duration if found.duration > 0 else 0.0
+
+
+def set_iou(first: Sequence[Span], second: Sequence[Span]) -> float:
+    """Intersection over union of two sets of spans, each taken as the time that it covers; 0 where nothing is."""
+    a, b = _covered(first), _covered(second)
+    shared = sum(max(0.0, min(x[1], y[1]) - max(x[0], y[0])) for x in a for y in b)
+    union = sum(end - start for start, end in (*a, *b)) - shared
+    return shared / union if union > 0 else 0.0
+
+
+def _covered(spans: Sequence[Span]) -> list[tuple[float, float]]:
+    joined: list[tuple[float, float]] = []
+    for span in sorted(spans, key=lambda span: span.start):
+        if joined and span.start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], span.end))
+        else:
+            joined.append((span.start, span.end))
+    return joined
