@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from vidcausal.benchmarks.annotated import AnnotatedBenchmark
-from vidcausal.benchmarks.choice import video_of
-from vidcausal.benchmarks.joining import expected_samples, is_answered, latest_by_id
-from vidcausal.benchmarks.qa._open_judge import Case, Verdict, judge_figures, judged, published_figures
+from vidcausal.benchmarks.joining import is_answered
+from vidcausal.benchmarks.qa._open_base import AnswerBenchmark, Figures, Latest, Samples, interval
+from vidcausal.benchmarks.qa._open_judge import Case, judge_figures, judged, published_figures
 from vidcausal.benchmarks.qa._open_rows import ANSWER_KEYS, ID_KEYS, read_answers
 from vidcausal.benchmarks.rows import Rows
-from vidcausal.errors import ConfigError, DataError
-from vidcausal.metrics.statistics import bootstrap_interval
+from vidcausal.errors import ConfigError
 from vidcausal.parsing import normalize_answer
 from vidcausal.protocols import TextChat
-from vidcausal.types import Prediction, Sample, Scores
-
-Samples = Sequence[Sample[str]]
-Latest = Mapping[str, Prediction[str]]
+from vidcausal.types import Prediction
 
 SHORT_ANSWER = "Answer the question using a single word or phrase."
 
 
-class OpenAnswerBenchmark(AnnotatedBenchmark):
+class OpenAnswerBenchmark(AnswerBenchmark):
     """Samples of task ``ask`` without options; ``target`` is the true answer, a short text.
 
     Args:
@@ -36,8 +30,6 @@ class OpenAnswerBenchmark(AnnotatedBenchmark):
         judge: a language model that judges the answers, as an object; a model's name stands for it until whoever runs
             the benchmark puts the model in its place. None: exact match only.
     """
-
-    groupings: ClassVar[tuple[str, ...]] = ("type",)
 
     def __init__(
         self,
@@ -52,10 +44,6 @@ class OpenAnswerBenchmark(AnnotatedBenchmark):
         self.verdicts: Path | None = None
         """JSONL file in which verdicts are kept; beside the predictions once these were read from a file."""
 
-    @abstractmethod
-    def official(self, predictions: Sequence[Prediction[str]], notes: list[str]) -> dict[str, Any]:
-        """The published scorer's figures, bug for bug; see :class:`~vidcausal.benchmarks.choice.ChoiceBenchmark`."""
-
     def read_submission(self, path: Path) -> Rows:
         """Rows with ``reply``, ``pred`` or ``answer``; verdicts are kept beside the file from now on."""
         self.verdicts = path.with_name(path.stem + ".verdicts.jsonl")
@@ -65,52 +53,24 @@ class OpenAnswerBenchmark(AnnotatedBenchmark):
         """Where a submission has ids and answers, best first."""
         return ID_KEYS, ANSWER_KEYS
 
-    def normalize(self, text: str) -> str:
-        """What two answers must share to be the same one under ``strict``."""
-        return normalize_answer(text)
-
-    def is_right(self, prediction: Prediction[str]) -> bool | None:
-        """Whether a reply is the true answer; None where it says nothing."""
-        said = self.normalize(prediction.reply)
+    def is_right(self, prediction: Prediction[Any]) -> bool | None:
+        """Whether a reply is the true answer but for capitals and punctuation; None where it says nothing."""
+        said = normalize_answer(prediction.reply)
         if not said or prediction.sample.target is None:
             return None
-        return said == self.normalize(prediction.sample.target)
+        return said == normalize_answer(prediction.sample.target)
 
-    def score(self, predictions: Sequence[Prediction[str]], *, expected: int | None = None) -> Scores:
-        """``official`` as published; ``strict``: exact match after lower case and without punctuation, and the judge's
-        figures where there is a judge. Missing and unreadable answers are wrong.
-        """
-        notes: list[str] = []
-        latest = latest_by_id(predictions, notes)
-        truths = [s for s in expected_samples(self._samples, latest, expected) if s.target is not None]
-        if not truths:
-            raise DataError(f"{self.annotations_path} has no answers to score against")
-        answered = [is_answered(sample, latest) for sample in truths]
-        read = [self.is_right(latest[s.id]) if there else None for s, there in zip(truths, answered, strict=True)]
-        unread = sum(there and right is None for there, right in zip(answered, read, strict=True))
-        hits = [float(right or False) for right in read]
-        official = self.official(predictions, notes)
-        strict = {"accuracy": _percent(hits), **self._by_group(truths, hits, lambda _, own: _percent(own))}
-        intervals = {"accuracy": interval(truths, hits), **self._by_group(truths, hits, interval)}
-        if (verdicts := self._verdicts(truths, latest, notes)) is not None:
-            strict |= judge_figures(verdicts) | {"judge as published": published_figures(verdicts)}
-            intervals["judge accuracy"] = interval(truths, [float(v is not None and v.right) for v in verdicts])
-        return Scores(
-            benchmark=self.name,
-            official=official,
-            strict=strict,
-            count=len(truths),
-            coverage=sum(answered) / len(truths),
-            unparsed=unread / sum(answered) if any(answered) else 0.0,
-            chance=constant_answer(truths, self.normalize),
-            intervals=intervals,
-            notes=tuple(notes),
-        )
+    def guess(self, truths: Samples) -> Figures:
+        """The answer that is right most often, and how often."""
+        counts = Counter(normalize_answer(sample.target or "") for sample in truths)
+        best, hits = max(counts.items(), key=lambda item: (item[1], item[0]))
+        return {"best constant answer": best, "best constant accuracy": 100 * hits / len(truths)}
 
-    def _verdicts(self, truths: Samples, latest: Latest, notes: list[str]) -> list[Verdict | None] | None:
+    def further(self, truths: Samples, latest: Latest, notes: list[str]) -> tuple[Figures, Figures]:
+        """The judge's figures, where there is a judge."""
         if self.judge is None:
             notes.append("no judge: only answers that match exactly are right (benchmark argument judge=MODEL)")
-            return None
+            return {}, {}
         if isinstance(self.judge, str):
             raise ConfigError(
                 f"the judge of {self.name} is still the name {self.judge!r}: create the model and pass the object, "
@@ -125,36 +85,7 @@ class OpenAnswerBenchmark(AnnotatedBenchmark):
         if lost := sum(verdict is None for verdict in found.values()):
             notes.append(f"the judge gave no verdict on {lost} answers: wrong under strict")
         notes.append(f"judged by {self.judge.name}; another judge gives other figures")
-        return [found.get(sample.id) for sample in truths]
-
-    def _by_group(
-        self, samples: Samples, hits: Sequence[float], figure: Callable[[Samples, Sequence[float]], Any]
-    ) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for grouping in self.groupings:
-            members: dict[Hashable, list[int]] = {}
-            for index, sample in enumerate(samples):
-                if (group := sample.meta.get("groups", {}).get(grouping)) is not None:
-                    members.setdefault(group, []).append(index)
-            found[f"by {grouping}"] = {
-                str(group): figure([samples[i] for i in own], [hits[i] for i in own])
-                for group, own in sorted(members.items(), key=lambda item: str(item[0]))
-            }
-        return found
-
-
-def _percent(hits: Sequence[float]) -> float:
-    return 100 * sum(hits) / len(hits)
-
-
-def interval(samples: Sequence[Sample[Any]], hits: Sequence[float]) -> list[float]:
-    """95 % interval of a mean, in percent: bootstrap over videos."""
-    low, high = bootstrap_interval(list(hits), clusters=[video_of(sample) for sample in samples])
-    return [100 * low, 100 * high]
-
-
-def constant_answer(samples: Samples, normalize: Callable[[str], str]) -> dict[str, Any]:
-    """The answer that is right most often, and how often."""
-    counts = Counter(normalize(sample.target or "") for sample in samples)
-    best, hits = max(counts.items(), key=lambda item: (item[1], item[0]))
-    return {"best constant answer": best, "best constant accuracy": 100 * hits / len(samples)}
+        verdicts = [found.get(sample.id) for sample in truths]
+        right = [float(verdict is not None and verdict.right) for verdict in verdicts]
+        figures = judge_figures(verdicts) | {"judge as published": published_figures(verdicts)}
+        return figures, {"judge accuracy": interval(truths, right)}
