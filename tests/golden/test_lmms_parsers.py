@@ -66,7 +66,7 @@ def test_charades(cases: dict[str, Any], compared: Callable[..., None]) -> None:
     for case in cases["charades_sta.extract_time"]:
         assert [list(moment) for moment in charades_times(case["input"])] == case["output"], case
     given = cases["charades_sta.metrics"]["input"]
-    truths = {key: (0.0, 10.0) for key in given}
+    truths = dict.fromkeys(given, (0.0, 10.0))
     assert all(key.endswith("[0,10]") for key in given)
     assert charades_figures(given, truths) == cases["charades_sta.metrics"]["output"]
     compared("lmms_eval_parsers", len(cases["charades_sta.extract_time"]) + 4)

@@ -22,7 +22,8 @@ class ChoiceBenchmark(AnnotatedBenchmark):
     """Samples of task ``ask`` with ``options`` and the 0-based index of the right one as ``target``.
 
     ``meta`` of a sample may hold ``groups``: a mapping from the name of a grouping (``type``, ``duration`` …) to the
-    sample's group in it; each grouping is reported. ``meta["video"]`` is what intervals are drawn by.
+    sample's group in it, or a tuple of its groups; each grouping is reported. ``meta["video"]`` is what intervals are
+    drawn by.
     """
 
     groupings: ClassVar[tuple[str, ...]] = ()
@@ -87,8 +88,10 @@ class ChoiceBenchmark(AnnotatedBenchmark):
         for grouping in self.groupings:
             members: dict[Hashable, list[int]] = {}
             for index, sample in enumerate(samples):
-                if (group := sample.meta.get("groups", {}).get(grouping)) is not None:
-                    members.setdefault(group, []).append(index)
+                group = sample.meta.get("groups", {}).get(grouping)
+                for one in group if isinstance(group, tuple) else (group,):
+                    if one is not None:
+                        members.setdefault(one, []).append(index)
             found[f"by {grouping}"] = {
                 str(group): figure([samples[i] for i in own], [chosen[i] for i in own])
                 for group, own in sorted(members.items(), key=lambda item: str(item[0]))

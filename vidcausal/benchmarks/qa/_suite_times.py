@@ -1,8 +1,8 @@
 """How lmms-eval reads one moment out of a reply about Charades-STA, bug for bug (75571cfe, ``tasks/charades_sta``).
 
-A first kind of place that is found anywhere wins: clock times as a range, numbers as a range, two clock times, the first
-number of two sentences. "to" is a dash wherever it stands, a dot does not end a sentence, and sentences that name a
-start or an end are looked at alone. A reversed moment is turned round.
+The first kind of place that is found anywhere wins: clock times as a range, numbers as a range, two clock times, the
+first number of two sentences. "to" is a dash wherever it stands, a dot does not end a sentence, and sentences that name
+a start or an end are looked at alone. A reversed moment is turned round.
 """
 
 from __future__ import annotations
