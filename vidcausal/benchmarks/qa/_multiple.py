@@ -140,9 +140,13 @@ NOTHING = _Nothing()
 
 
 def _is_own(row: Mapping[str, Any]) -> bool:
-    """True for a row of ours: an id and a reply in text, or a choice by likelihood, or an error."""
+    """True for a row of ours: an id and a reply in text or an error; and for a submission that is a row already."""
     named = "id" in row or "qid" in row
-    return named and (bool(row.get("error")) or any(isinstance(row.get(key, 0), (str, list)) for key in REPLY_KEYS))
+    return named and (
+        _is_submission(row.get("answer"))
+        or bool(row.get("error"))
+        or any(isinstance(row.get(key, 0), (str, list)) for key in REPLY_KEYS)
+    )
 
 
 def submitted(identity: Any, choice: Any, whole: Any, **more: Any) -> dict[str, Any]:
@@ -164,7 +168,11 @@ def said(choice: Any) -> str:
 
 def _submission(prediction: Prediction[Any]) -> Mapping[str, Any] | None:
     own = prediction.extra.get("answer")
-    return own if isinstance(own, Mapping) and set(own) == {_CHOICE, _WHOLE} else None
+    return own if _is_submission(own) else None
+
+
+def _is_submission(answer: Any) -> bool:
+    return isinstance(answer, Mapping) and set(answer) == {_CHOICE, _WHOLE}
 
 
 def whole(prediction: Prediction[Any]) -> Any:

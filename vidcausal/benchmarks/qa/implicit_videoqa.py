@@ -57,6 +57,7 @@ class ImplicitVideoQA(NumberedChoices):
     files = ("test_mc.json", "test_open_ended.json", "filtered_data2.json")
     source = "github.com/tychen-SJTU/Implicit-VideoQA, dataset; the videos are those of NExT-QA and ActivityNet"
     groupings = ("source", "options")
+    id_keys = ("question_id",)
     choice_keys = ("pred",)
 
     def __init__(

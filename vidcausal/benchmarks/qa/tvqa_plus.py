@@ -24,6 +24,7 @@ import numpy as np
 
 from vidcausal.benchmarks.joining import UNKNOWN_ID, expected_samples, is_answered, latest_by_id
 from vidcausal.benchmarks.qa._multiple import (
+    NOTHING,
     NumberedChoices,
     OfficialStops,
     answered_by_id,
@@ -76,7 +77,9 @@ class TVQAPlus(NumberedChoices):
             raise DataError(f"ts_answer must be an object from ids to [[start, end], answer], got {answers!r:.80}")
         for identity, entry in answers.items():
             pair = isinstance(entry, list) and len(entry) == 2
-            yield submitted(identity, entry[1], entry, spans=[entry[0]]) if pair else {"id": identity, "got": entry}
+            yield (
+                submitted(identity, entry[1], entry, spans=[entry[0]]) if pair else submitted(identity, NOTHING, entry)
+            )
 
     # ---- official ------------------------------------------------------------------------------------------------
 
@@ -137,7 +140,8 @@ def _hull_iou(predicted: Sequence[float], true: Sequence[float]) -> float:
 def _official_span(prediction: Prediction[int]) -> Sequence[float]:
     """The span as it was submitted; a reply in words that names none has the empty one at the start."""
     if is_submitted(prediction):
-        value = whole(prediction)[0]
+        entry = whole(prediction)
+        value = entry[0] if isinstance(entry, list) and len(entry) > 1 else entry
         numbers = isinstance(value, list) and len(value) >= 2 and all(_is_number(v) for v in value[:2])
         if not numbers:
             raise OfficialStops(f"TypeError: the span of {prediction.sample.id!r} is {value!r}")
