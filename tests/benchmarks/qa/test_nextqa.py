@@ -171,6 +171,7 @@ def test_replies_in_words_and_options_by_likelihood(tmp_path: Path) -> None:
     assert scores.unparsed == 0.125
     assert scores.scored is not None
     assert scores.scored["accuracy"] == 25.0
+    assert any("exact_match 0.8750 over the 8 replies, with the 1 that" in note for note in scores.notes)
 
 
 def test_bad_lines_and_unknown_ids_are_named(tmp_path: Path) -> None:

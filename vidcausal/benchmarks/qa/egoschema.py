@@ -106,5 +106,5 @@ class EgoSchema(NumberedChoices):
 
 
 def _by_letter(options: Sequence[str]) -> dict[str, str]:
-    """Letters and what they stand for; words that stand for nothing are never found in a reply."""
-    return {letter(number): option or "\0" for number, option in enumerate(options)}
+    """Letters and the options as they stand in lmms-eval's file; what is not known is never found in a reply."""
+    return {letter(n): f"{letter(n)}. {option}" if option else "\0" for n, option in enumerate(options)}

@@ -20,4 +20,5 @@ class IntentQA(NextQA):
     files = ("val.csv", "test.csv")
     source = "github.com/JoseponLee/IntentQA, datasets/IntentQA; the videos are those of NExT-QA"
     video_column: ClassVar[str] = "video_id"
+    in_lmms_eval: ClassVar[bool] = False
     skips_empty_types: ClassVar[bool] = True

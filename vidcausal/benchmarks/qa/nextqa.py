@@ -8,6 +8,9 @@ Official scorer: doc-doc/NExT-QA@6b92588a eval_mc.py. Quirks, kept under ``offic
 * Every question of the CSV must be there, in any order; others are not looked at. One missing: KeyError.
 * A set without a question of one of the seven types: ZeroDivisionError.
 * Two decimals; ``Acc_C``, ``Acc_T``, ``Acc_D`` and ``Acc`` are over questions, not over types.
+
+It takes numbers, so replies in words are read by our parser first. Another rule is in use for them: lmms-eval's task
+reads letters its own way and guesses at random where it finds none; a note says what it would make of the replies.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+from vidcausal.benchmarks.choice import letter
+from vidcausal.benchmarks.qa._lmms import RANDOM, nextqa_letter
 from vidcausal.benchmarks.qa._multiple import (
     NumberedChoices,
     OfficialStops,
@@ -46,6 +51,7 @@ class NextQA(NumberedChoices):
     source = "github.com/doc-doc/NExT-QA, dataset/nextqa; videos: see its README (NExTVideo)"
     groupings = ("type", "family")
     video_column: ClassVar[str] = "video"
+    in_lmms_eval: ClassVar[bool] = True
     skips_empty_types: ClassVar[bool] = False
     """Whether the published scorer leaves out headings without a question instead of dividing by zero."""
 
@@ -83,6 +89,8 @@ class NextQA(NumberedChoices):
 
     def figures(self, predictions: Sequence[Prediction[int]], notes: list[str]) -> dict[str, Any]:
         given = answered_by_id(predictions)
+        if self.in_lmms_eval:
+            notes.extend(_by_lmms_eval([p for p in given.values() if not is_submitted(p)]))
         hits: dict[str, list[bool]] = {kind: [] for kind in TYPES}
         differing = 0
         for sample in self._samples:
@@ -123,6 +131,19 @@ class NextQA(NumberedChoices):
         elif empty := [heading for heading, own in groups.items() if not own]:
             raise OfficialStops(f"ZeroDivisionError: no question of type {empty[0]}")
         return {heading: _percent(own) for heading, own in groups.items()}
+
+
+def _by_lmms_eval(replies: Sequence[Prediction[int]]) -> list[str]:
+    """A note on what lmms-eval's ``nextqa_mc`` makes of replies in words; none without such replies."""
+    told = [(p, nextqa_letter(p.reply, {letter(n): text for n, text in enumerate(p.sample.options)})) for p in replies]
+    if not told:
+        return []
+    right = sum(found == letter(p.sample.target or 0) for p, found in told)
+    guessed = sum(found == RANDOM for _, found in told)
+    return [
+        f"lmms-eval reads replies in its own way: exact_match {right / len(told):.4f} over the {len(told)} replies, "
+        f"with the {guessed} that it would guess at random taken for wrong"
+    ]
 
 
 def _percent(hits: Sequence[bool]) -> float:
