@@ -25,6 +25,14 @@ from vidcausal.video.frames import FrameBatch
 
 SAID = ["red ball hits blue box", "blue box leaves", "clip order when events two steps"]
 
+TOLD = [0.375, 1.125, 1.875, 2.625]
+"""What the model is told of four frames, whatever their times are; in words 0.4, 1.1, 1.9 and 2.6."""
+
+
+def second(told: float, step: float = 1.0) -> float:
+    """Of frames that stand every ``step`` seconds from 0 on: the second that a told time stands for."""
+    return (told / 0.75 - 0.5) * step
+
 
 def frames(times: Sequence[float], *, key: str | None = None) -> FrameBatch:
     data = torch.randint(0, 256, (len(times), 3, 20, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
@@ -51,10 +59,12 @@ class Core:
         self.doubts: list[list[float]] = []
         self.asked: list[tuple[str, tuple[str, ...], list[float] | None]] = []
         self.keys: list[str | None] = []
+        self.pictures: list[torch.Tensor] = []
 
     def _note(self, prompt: str, options: Sequence[str], shown: FrameBatch | None) -> None:
         self.asked.append((prompt, tuple(options), None if shown is None else shown.pts_seconds.tolist()))
         self.keys.append(None if shown is None else shown.key)
+        self.pictures += [] if shown is None else [shown.data]
 
     def generate(
         self,
@@ -110,23 +120,24 @@ def test_it_can_do_everything_that_strategies_ask_for(tokenizer: Any) -> None:
 
 
 def test_events_are_read_in_time_order_with_the_mean_probability_of_their_words(tokenizer: Any) -> None:
-    core = Core(tokenizer, "4.0 2.5 blue box leaves\njunk\n0.5 1.0 red ball hits blue box\n")
-    found = model(core).events(frames([0.0, 1.0, 2.5, 4.0]))
-    assert core.asked == [("events", (), [0.0, 1.0, 2.5, 4.0])]
-    assert [(e.span, e.caption) for e in found] == [
-        (Span(0.5, 1.0), "red ball hits blue box"),
-        (Span(2.5, 4.0), "blue box leaves"),
-    ]
+    core = Core(tokenizer, "2.6 1.9 blue box leaves\njunk\n0.6 1.1 red ball hits blue box\n")
+    found = model(core).events(frames([0.0, 1.0, 2.0, 3.0]))
+    assert core.asked == [("events", (), TOLD)]
+    assert [e.caption for e in found] == ["red ball hits blue box", "blue box leaves"]
+    # 0.6 is told of no frame: it is taken as it is said.
+    assert [e.span.start for e in found] == pytest.approx([second(0.6), second(1.9)])
+    assert [e.span.end for e in found] == pytest.approx([second(1.1), second(2.6)])
     # Five tokens and a newline; "junk" in four pieces and a newline; seven tokens.
     last, first = (sum(-0.1 * (place % 3) for place in places) / len(places) for places in (range(5), range(11, 18)))
     assert [e.score for e in found] == pytest.approx([math.exp(first), math.exp(last)])
 
 
 def test_a_time_between_two_frames_is_the_mean_of_what_the_model_is_torn_between(tokenizer: Any) -> None:
-    core = Core(tokenizer, "1.0 3.0 red ball hits blue box\n")
-    core.doubts = [[0.0, 0.75, 0.25, 0.0]] + [[0.2, 0.0, 0.3, 0.3]] * 7  # of 0.0, 1.0, 2.0 and 3.0 seconds
+    core = Core(tokenizer, "1.1 2.6 red ball hits blue box\n")
+    core.doubts = [[0.0, 0.75, 0.25, 0.0]] + [[0.2, 0.0, 0.3, 0.3]] * 7  # of 0.4, 1.1, 1.9 and 2.6
     (event,) = model(core).events(frames([0.0, 1.0, 2.0, 3.0]))
-    assert (event.span.start, event.span.end) == pytest.approx((1.25, 2.5))
+    means = 0.75 * 1.1 + 0.25 * 1.9, (1.9 + 2.6) / 2
+    assert (event.span.start, event.span.end) == pytest.approx((second(means[0]), second(means[1])))
 
 
 def test_nothing_said_is_nothing_found(tokenizer: Any) -> None:
@@ -139,27 +150,39 @@ def test_a_line_that_was_cut_off_still_counts(tokenizer: Any) -> None:
     assert event.caption == "red ball"
 
 
-# ---- long videos ------------------------------------------------------------------------------------------------
+# ---- the told clock ---------------------------------------------------------------------------------------------
 
 LONG = [0.0, 60.0, 120.0, 300.0]
-"""Shown at a quarter of the clock: 0, 15, 30 and 75 seconds."""
+"""1.1 stands 2 seconds before the second of these frames, 1.9 stands 6 behind the third: words have tenths only."""
 
 
-def test_a_long_video_is_shown_at_a_slower_clock_and_answers_are_in_its_own_seconds(tokenizer: Any) -> None:
-    core = Core(tokenizer, "15.0 30.0 red ball hits blue box\n")
-    (event,) = model(core).events(frames(LONG, key="k"))
-    assert core.asked[0][2] == [0.0, 15.0, 30.0, 75.0]
-    assert core.keys == ["k x0.25"]
-    assert event.span == Span(60.0, 120.0)
+@pytest.mark.parametrize("times", [LONG, [0.0, 1.0, 2.0, 3.0], [0.1, 0.2, 0.25, 9.0], [50.0, 50.1, 50.2, 50.3]])
+def test_whatever_the_times_of_the_frames_the_model_is_told_the_same(tokenizer: Any, times: list[float]) -> None:
+    core = Core(tokenizer, likes=lambda prompt, option: 0.0)
+    made, shown = model(core), frames(times, key="k")
+    made.events(shown)
+    made.chat("why?", shown)
+    made.score_options("why?", ["box"], shown)
+    made.ground(Footage.from_frames(shown), "box leaves")
+    assert all(told == TOLD for _, _, told in core.asked)
+    assert [prompt for prompt, _, _ in core.asked[:4]] == ["events", "why?", "why?", "when box leaves"]
+    assert set(core.keys) == {"k on the told clock"}  # not to be found in a cache as the frames with their own times
+
+
+def test_answers_are_in_the_seconds_of_the_video(tokenizer: Any) -> None:
+    (event,) = model(Core(tokenizer, "1.1 1.9 red ball hits blue box\n")).events(frames(LONG))
+    assert (event.span.start, event.span.end) == pytest.approx((58.0, 126.0))
+    (event,) = model(Core(tokenizer, "1.1 1.9 red ball hits blue box\n")).events(frames([9.0, 9.1, 9.2, 9.5]))
+    assert (event.span.start, event.span.end) == pytest.approx((9.1 - 0.1 / 30, 9.2 + 0.3 / 30))
 
 
 def test_times_in_prompts_options_and_replies_change_with_the_clock(tokenizer: Any) -> None:
-    core = Core(tokenizer, "from 15.0 to 30.0")
+    core = Core(tokenizer, "from 1.1 to 1.9")
     made = model(core)
-    assert made.chat("events\n60.0-120.0 s: box\nwhy 3?", frames(LONG)) == "from 60.0 to 120.0"
-    assert core.asked[-1][0] == "events\n15.0 30.0 box\nwhy 3?"
+    assert made.chat("events\n60.0-120.0 s: box\nwhy 3?", frames(LONG)) == "from 58.0 to 126.0"
+    assert core.asked[-1][0] == "events\n1.1 1.9 box\nwhy 3?"
     made.score_options("at 60.0 or later", ["at 120.0", "never"], frames(LONG))
-    assert core.asked[-1][:2] == ("at 15.0 or later", ("at 30.0", "never"))
+    assert core.asked[-1][:2] == ("at 1.1 or later", ("at 1.9", "never"))
 
 
 def test_records_of_a_long_video_are_read_without_its_frames_too(tokenizer: Any) -> None:
@@ -168,43 +191,41 @@ def test_records_of_a_long_video_are_read_without_its_frames_too(tokenizer: Any)
     assert core.asked == [("events\n30.0 60.0 box\nwhen box", (), None)]
 
 
-def test_a_short_video_keeps_its_clock_whatever_the_words_say(tokenizer: Any) -> None:
+def test_where_there_are_frames_words_do_not_set_the_clock(tokenizer: Any) -> None:
     core = Core(tokenizer)
-    shown = frames([0.0, 5.0])
-    model(core).chat("what costs 999.9 euros", shown)
-    assert core.asked == [("what costs 999.9 euros", (), [0.0, 5.0])]
+    model(core).chat("what costs 300.0 euros at 5.0", frames([0.0, 5.0]))
+    far = 1.125 + (300.0 - 5.0) * 0.75 / 5.0
+    assert core.asked == [(f"what costs {far:.1f} euros at 1.1", (), TOLD[:2])]
 
 
 def test_moments_of_a_long_video_are_in_its_own_seconds(tokenizer: Any) -> None:
-    core = Core(tokenizer, likes=lambda prompt, option: 0.0 if option in ("15.0", "15.0 30.0") else -50.0)
+    core = Core(tokenizer, likes=lambda prompt, option: 0.0 if option in ("1.1", "1.1 1.9") else -50.0)
     best = model(core).ground(footage(LONG), "box leaves")[0]
-    assert (best.start, best.end) == (60.0, 120.0)
-    assert {time for _, _, times in core.asked for time in times or ()} == {0.0, 15.0, 30.0, 75.0}
+    assert (best.start, best.end) == pytest.approx((58.0, 126.0))
 
 
 # ---- recognition ------------------------------------------------------------------------------------------------
 
 
 def test_a_record_an_event(tokenizer: Any) -> None:
-    core = Core(tokenizer, "0.5 1.0 red ball hits blue box\n2.0 3.0 blue box leaves\n")
+    core = Core(tokenizer, "0.4 1.1 red ball hits blue box\n1.9 2.6 blue box leaves\n")
     found = model(core).recognize(footage([0.0, 1.0, 2.0, 3.0]), goal="not used")
-    assert [(r.start, r.end, r.caption, r.clip) for r in found.records] == [
-        (0.5, 1.0, "red ball hits blue box", None),
-        (2.0, 3.0, "blue box leaves", None),
-    ]
+    assert [(r.caption, r.clip) for r in found.records] == [("red ball hits blue box", None), ("blue box leaves", None)]
+    assert [r.start for r in found.records] == pytest.approx([second(0.4), second(1.9)])
+    assert [r.end for r in found.records] == pytest.approx([second(1.1), second(2.6)])
     assert all(r.source == "native-small" and 0 < (r.confidence or 0) <= 1 for r in found.records)
 
 
 def test_a_record_a_clip_from_its_longest_event(tokenizer: Any) -> None:
-    core = Core(tokenizer, "0.0 0.5 red ball hits blue box\n0.5 2.0 blue box leaves\n")
+    core = Core(tokenizer, "0.4 0.6 red ball hits blue box\n0.6 1.1 blue box leaves\n")
     times = [0.5, 1.0, 2.0, 3.0, 3.5, 4.0, 5.0]
     found = model(core).recognize(footage(times, clips=[(1.0, 3.0), (4.0, 6.0)]))
     assert [(r.start, r.end, r.clip, r.caption) for r in found.records] == [
         (1.0, 3.0, 1, "blue box leaves"),
         (4.0, 6.0, 2, "blue box leaves"),
     ]
-    # As in training, a clip's times count from its first frame.
-    assert [times for _, _, times in core.asked] == [[0.0, 1.0], [0.0, 1.0]]
+    # Each clip has its own clock, as in training.
+    assert [times for _, _, times in core.asked] == [TOLD[:2], TOLD[:2]]
 
 
 def test_a_clip_in_which_nothing_is_seen_keeps_its_place(tokenizer: Any) -> None:
@@ -220,14 +241,25 @@ def test_candidates_are_chosen_by_the_mean_likelihood_of_their_words(tokenizer: 
     assert [record.caption for record in found.records] == ["blue box leaves"]
 
 
-def test_candidates_of_a_long_video_are_scored_at_its_clock(tokenizer: Any) -> None:
-    core = Core(tokenizer, "15.0 30.0 junk\n")
-    found = model(core).recognize(footage(LONG), candidates=["red ball", "blue box"])
-    assert core.asked[-1] == ("events", ("15.0 30.0 red ball", "15.0 30.0 blue box"), [0.0, 15.0, 30.0, 75.0])
-    assert (found.records[0].start, found.records[0].caption) == (60.0, "red ball")
+@pytest.mark.parametrize("step", [60.0, 0.75, 0.01])
+def test_candidates_are_scored_at_the_times_that_the_model_said(tokenizer: Any, step: float) -> None:
+    core = Core(tokenizer, "1.1 1.9 junk\n")
+    found = model(core).recognize(footage([place * step for place in range(4)]), candidates=["red ball", "blue box"])
+    assert core.asked[-1] == ("events", ("1.1 1.9 red ball", "1.1 1.9 blue box"), TOLD)
+    assert found.records[0].start == pytest.approx(second(1.1, step))
+    assert found.records[0].caption == "red ball"
 
 
 # ---- moments ----------------------------------------------------------------------------------------------------
+
+
+WORDS = [0.4, 1.1, 1.9, 2.6, 3.4]
+"""What is told of five frames, in words: that is what moments are made of and compared in."""
+
+
+def told_span(span: Span) -> tuple[float, float]:
+    """What stood for a moment of frames that stand every second, in hundredths."""
+    return round(0.75 * (span.start + 0.5), 2), round(0.75 * (span.end + 0.5), 2)
 
 
 def overlap_of(one: tuple[float, float], other: tuple[float, float]) -> float:
@@ -238,14 +270,17 @@ def overlap_of(one: tuple[float, float], other: tuple[float, float]) -> float:
 
 def with_middles(times: Sequence[float]) -> list[tuple[float, float]]:
     """Every pair of the times and the middles between them."""
-    fine = sorted({*times, *((one + other) / 2 for one, other in itertools.pairwise(times))})
+    fine = sorted({*times, *(round((one + other) / 2, 2) for one, other in itertools.pairwise(times))})
     return list(itertools.combinations_with_replacement(fine, 2))
 
 
 def pairs_model(tokenizer: Any, chances: dict[tuple[int, int], float]) -> tuple[NativeModel, Core]:
+    """A model with these chances of first and last frames."""
+
     def likes(prompt: str, option: str) -> float:
         first, *last = map(float, option.split())
-        fits = [chance for (start, end), chance in chances.items() if start == first and last in ([], [end])]
+        spans = [(WORDS[start], WORDS[end], chance) for (start, end), chance in chances.items()]
+        fits = [chance for start, end, chance in spans if start == first and last in ([], [end])]
         return math.log(max(sum(fits), 1e-12))
 
     core = Core(tokenizer, likes=likes)
@@ -257,10 +292,11 @@ def test_the_moment_with_the_largest_expected_overlap_comes_first_not_the_likeli
     made, core = pairs_model(tokenizer, chances)
     found = made.ground(footage([0.0, 1.0, 2.0, 3.0, 4.0]), "box leaves")
     assert {prompt for prompt, _, _ in core.asked} == {"when box leaves"}
-    # Between the ends 3 and 4 lies a moment that overlaps with both.
-    assert [(s.start, s.end) for s in found[:4]] == [(2.0, 3.0), (2.0, 4.0), (2.0, 3.5), (0.0, 1.0)]
-    middle = 0.35 / 1.5 + 0.25 * 1.5 / 2
-    assert [s.score for s in found[:4]] == pytest.approx([0.35 + 0.25 / 2, 0.25 + 0.35 / 2, middle, 0.40])
+    # Between the ends 2.6 and 3.4 lies a moment that overlaps with both.
+    assert [told_span(span) for span in found[:4]] == [(1.9, 2.6), (1.9, 3.4), (1.9, 3.0), (0.4, 1.1)]
+    both = 0.7 / 1.5
+    middle = 0.35 * 0.7 / 1.1 + 0.25 * 1.1 / 1.5
+    assert [s.score for s in found[:4]] == pytest.approx([0.35 + 0.25 * both, 0.25 + 0.35 * both, middle, 0.40])
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -272,20 +308,21 @@ def test_expected_overlap_is_right_for_any_chances(tokenizer: Any, seed: int) ->
     made, _ = pairs_model(tokenizer, chances)
     found = made.ground(footage([float(time) for time in times]), "x")
     expected = {
-        one: sum(p / total * overlap_of(one, other) for other, p in chances.items())
-        for one in with_middles([float(time) for time in times])
+        one: sum(p / total * overlap_of(one, (WORDS[i], WORDS[j])) for (i, j), p in chances.items())
+        for one in with_middles(WORDS)
     }
     best = sorted(expected.values(), reverse=True)[:5]
     assert [span.score for span in found] == pytest.approx(best, abs=1e-6)
     for span in found:
-        assert expected[span.start, span.end] == pytest.approx(span.score, abs=1e-6)
+        assert expected[told_span(span)] == pytest.approx(span.score, abs=1e-6)
 
 
 def test_only_likely_starts_are_followed_up_and_nothing_ends_before_it_starts(tokenizer: Any) -> None:
     core = Core(tokenizer, likes=lambda prompt, option: float(option.split()[0]) - 9.0 * len(option.split()))
-    found = model(core).ground(footage([float(second) for second in range(12)]), "x")
-    assert all(6.0 <= span.start <= span.end <= 11.0 for span in found)
-    assert [begun for _, begun, _ in core.asked] == [(), *((f"{second}.0",) for second in range(11, 5, -1))]
+    found = model(core).ground(footage([float(time) for time in range(12)]), "x")
+    words = ["8.6", "7.9", "7.1", "6.4", "5.6", "4.9"]  # of the last six frames, the last first
+    assert [begun for _, begun, _ in core.asked] == [(), *((word,) for word in words)]
+    assert all(second(4.9) - 1e-9 <= span.start <= span.end <= second(8.6) + 1e-9 for span in found)
 
 
 # ---- with a real, tiny core -------------------------------------------------------------------------------------
@@ -329,20 +366,22 @@ def test_chances_of_moments_are_those_of_their_words(tiny: NativeModel) -> None:
     pairs = list(itertools.combinations_with_replacement(times, 2))
     words = [text.span_text(start, end) for start, end in pairs]
     scores = tiny.score_options("when red ball", words, video.frames)
+    told = dict(zip(times, WORDS[:4], strict=True))
     chances = torch.tensor([score.log_likelihood for score in scores], dtype=torch.float64).softmax(0).tolist()
     expected = [
-        sum(p * overlap_of(one, other) for other, p in zip(pairs, chances, strict=True)) for one in with_middles(times)
+        sum(p * overlap_of(one, (told[start], told[end])) for (start, end), p in zip(pairs, chances, strict=True))
+        for one in with_middles(WORDS[:4])
     ]
     found = tiny.ground(video, "red ball")
     assert [span.score for span in found] == pytest.approx(sorted(expected, reverse=True)[:5], rel=1e-4)
 
 
-def test_the_video_decides_the_answers(tiny: NativeModel) -> None:
-    one, other = frames([0.0, 1.0]), frames([0.0, 2.0])
+def test_the_pictures_decide_the_answers_and_when_they_were_sampled_does_not(tiny: NativeModel) -> None:
+    one, other = frames([0.0, 1.0]), frames([0.3, 20.0])
     first = tiny.score_options("why?", ["red ball"], one)
-    assert tiny.score_options("why?", ["red ball"], other) != first  # the times
+    assert tiny.score_options("why?", ["red ball"], other) == first
     dark = FrameBatch(torch.zeros_like(one.data), one.pts_seconds)
-    assert tiny.score_options("why?", ["red ball"], dark) != first  # the pixels
+    assert tiny.score_options("why?", ["red ball"], dark) != first
 
 
 def test_a_candidate_is_chosen_for_each_clip(tiny: NativeModel) -> None:
@@ -415,14 +454,30 @@ def test_wording_and_caveat_stay_when_records_are_remembered(tokenizer: Any, tmp
 
 
 def test_of_many_frames_it_looks_at_as_many_as_in_training(tokenizer: Any) -> None:
-    core = Core(tokenizer, "0.5 1.0 red ball hits blue box\n")
+    core = Core(tokenizer, "0.4 1.1 red ball hits blue box\n")
     times = [0.1 * number for number in range(64)]
-    model(core).chat("why?", frames(times, key="k"))
-    seen = core.asked[-1][2] or []
-    assert len(seen) == 16
-    assert seen == pytest.approx([0.1 * (4 * part + 2) for part in range(16)])
-    assert core.keys == ["k 16 of 64"]
+    (event,) = model(core).events(frames(times, key="k"))
+    assert core.asked[-1][2] == pytest.approx([0.375 + 0.75 * part for part in range(16)])
+    assert torch.equal(core.pictures[-1], frames(times).data[2::4])
+    assert core.keys == ["k 16 of 64 on the told clock"]
+    # The frames that it looks at stand every 0.4 seconds from 0.2 on.
+    assert (event.span.start, event.span.end) == pytest.approx((0.2 + second(0.4, 0.4), 0.2 + second(1.1, 0.4)))
     model(core).recognize(footage(times, clips=[(0.0, 3.2)]))
-    assert len(core.asked[-1][2] or []) == 6
-    model(core).chat("why?", frames(times[:24]))
-    assert len(core.asked[-1][2] or []) == 24
+    assert core.asked[-1][2] == pytest.approx([0.375 + 0.75 * part for part in range(6)])
+    for count, looked_at in ((16, 16), (17, 16), (24, 16)):
+        model(core).chat("why?", frames(times[:count]))
+        assert len(core.asked[-1][2] or []) == looked_at
+
+
+@pytest.mark.parametrize(
+    "prompt", ["clip 1 0.5 1.5\nclip 2 2.5 3.0\norder tea", "Clip 1: red\nClip 2: blue\norder tea"]
+)
+def test_of_shuffled_clips_it_looks_at_every_title_card(tokenizer: Any, prompt: str) -> None:
+    core = Core(tokenizer)
+    times = [0.1 * number for number in range(64)]
+    for count, looked_at in ((15, 15), (18, 18), (20, 20), (21, 20), (64, 20)):
+        model(core).chat(prompt, frames(times[:count]))
+        model(core).score_options(prompt, ["1, 2"], frames(times[:count]))
+        step = min(0.75, 12 / looked_at)
+        even = [pytest.approx(step * (part + 0.5)) for part in range(looked_at)]
+        assert [told for _, _, told in core.asked[-2:]] == [even, even]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,11 +10,13 @@ import torch
 
 from vidcausal.models import native_text as text
 from vidcausal.models.native import NativeModel
+from vidcausal.models.native_clock import Clock
 from vidcausal.models.video_lm import VideoLM
 from vidcausal.reasoning.direct import Direct
 from vidcausal.reasoning.ordering import pairwise_log_odds
 from vidcausal.reasoning.rrd import RRD
 from vidcausal.reasoning.transcript import Transcript
+from vidcausal.training import stories
 from vidcausal.training.build import native_core, native_tokenizer
 from vidcausal.training.packing import Row
 from vidcausal.training.stories import Shape, Storyteller, all_kinds
@@ -86,18 +89,44 @@ def asked(core: VideoLM) -> Any:
     del core._read  # the method of the class is seen again
 
 
-def shown(example: Any) -> FrameBatch:
+class Kept(Clock):
+    """Remembers the seconds of the frames and every second that was told."""
+
+    made: list[Kept] = []
+
+    def __init__(self, seconds: Sequence[float]) -> None:
+        super().__init__(seconds)
+        self.asked: list[float] = []
+        self.made.append(self)
+
+    def told(self, second: float) -> float:
+        self.asked.append(second)
+        return super().told(second)
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> list[Kept]:
+    """The clocks that training makes: an example has told times only, a video the real ones."""
+    monkeypatch.setattr(stories, "Clock", Kept)
+    Kept.made.clear()
+    return Kept.made
+
+
+def shown(example: Any, clock: Clock, start: float = 0.0) -> FrameBatch:
+    """The frames of an example with their real times."""
     data = torch.from_numpy(example.frames).permute(0, 3, 1, 2).contiguous()
-    return FrameBatch(data, torch.from_numpy(example.times).double())
+    seconds = torch.tensor(clock.seconds, dtype=torch.float64) + start
+    assert not torch.allclose(seconds, torch.from_numpy(example.times).double(), atol=0.05)
+    return FrameBatch(data, seconds)
 
 
 def sample(task: Any, **values: Any) -> Sample[Any]:
     return Sample(id="s", task=task, media=Media(("x.mp4",)), **{"question": "", **values})
 
 
-def test_events_and_moments_are_asked_as_in_training(asked: Asked, teller: Storyteller) -> None:
+def test_events_and_moments_are_asked_as_in_training(asked: Asked, teller: Storyteller, clocks: list[Kept]) -> None:
     example = teller.video(SEED)
-    frames = shown(example)
+    frames = shown(example, clocks[0])
     asked.events(frames)
     assert len(asked.ids) == 1
     assert set(asked.ids) <= learned(example.row, "describe")
@@ -108,14 +137,23 @@ def test_events_and_moments_are_asked_as_in_training(asked: Asked, teller: Story
     assert learned(example.row, "ground") <= set(asked.ids)
 
 
-def test_questions_are_asked_as_in_training(asked: Asked, teller: Storyteller) -> None:
+def test_clips_are_described_as_in_training(core: VideoLM, asked: Asked, clocks: list[Kept]) -> None:
+    teller = Storyteller("procedures", core.tokenizer, Shape(), split="train", kinds=all_kinds(["procedures"]))
+    for count in (3, 6):
+        example = next(e for s in range(50) if (e := teller.clip(s, count)) is not None)
+        frames = shown(example, clocks[-1], start=40.0)
+        clip = Clip(1, Span(40.0, float(frames.pts_seconds[-1]) + 0.1), "x")
+        asked.ids.clear()
+        NativeModel.recognize(asked, Footage.from_frames(frames, clips=[clip]))
+        assert set(asked.ids) == learned(example.row, "describe clip")
+
+
+def test_questions_are_asked_as_in_training(asked: Asked, teller: Storyteller, clocks: list[Kept]) -> None:
     example, story = teller.video(SEED), teller.world.tell(SEED, "train")
-    questions = teller.world.questions(story)
-    for question in questions:
+    footage = Footage.from_frames(shown(example, clocks[0]))
+    for question in teller.world.questions(story):
         strategy = Direct(asked, max_new_tokens=1)
-        strategy.answer(
-            sample("ask", question=question.text, options=question.options), Footage.from_frames(shown(example))
-        )
+        strategy.answer(sample("ask", question=question.text, options=question.options), footage)
     assert set(asked.ids) == learned(example.row, "ask")
 
 
@@ -150,16 +188,50 @@ def test_orders_are_asked_as_in_training(asked: Asked, teller: Storyteller) -> N
     assert set(asked.ids) == learned(example.row, "pair")
 
 
-def test_shuffled_clips_are_asked_as_in_training(asked: Asked, teller: Storyteller) -> None:
-    example = next(e for s in range(50) if (e := teller.shuffled_clips(s, 3, cards=True)) is not None)
+def ordered(asked: Asked, teller: Storyteller, seed: int, frames: FrameBatch, spans: Sequence[Span]) -> str:
+    """Ask for the order of shuffled clips; the goal that was asked for."""
+    goal = teller.world.tell(seed, "train").goal
+    clips = [Clip(number, span, "x") for number, span in enumerate(spans, start=1)]
+    Direct(asked, max_new_tokens=1).answer(sample("order", goal=goal), Footage.from_frames(frames, clips=clips))
+    return goal
+
+
+SHUFFLED = [(3, True), (4, True), (5, True), (3, False), (5, False)]
+
+
+@pytest.mark.parametrize(("count", "cards"), SHUFFLED)
+def test_shuffled_clips_are_asked_as_in_training(core: VideoLM, asked: Asked, count: int, cards: bool) -> None:
+    teller = Storyteller(WORLD, core.tokenizer, Shape(), split="train", kinds=all_kinds([WORLD]))
+    seed, example = next((s, e) for s in range(99) if (e := teller.shuffled_clips(s, count, cards=cards)) is not None)
     (wanted,) = learned(example.row, "order directly")
-    words = asked.core.tokenizer.decode([token for token in wanted if token >= 0]).splitlines()
+    words = core.tokenizer.decode([token for token in wanted if token >= 0]).splitlines()
     table = [line.split() for line in words if line.startswith("clip ")]
-    goal = next(line for line in words if line.startswith("order ")).removeprefix("order ")
-    clips = [Clip(int(number), Span(float(start), float(end)), "x") for _, number, start, end in table]
-    footage = Footage.from_frames(shown(example), clips=clips)
-    Direct(asked, max_new_tokens=1).answer(sample("order", goal=goal), footage)
+    # A video whose own times are even ones: its times need no rounding to tenths but for the words.
+    frames = FrameBatch(
+        torch.from_numpy(example.frames).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(example.times).double()
+    )
+    ordered(asked, teller, seed, frames, [Span(float(start), float(end)) for _, _, start, end in table])
     assert asked.ids == [wanted]
+
+
+@pytest.mark.parametrize(("count", "cards"), SHUFFLED)
+def test_shuffled_clips_at_any_times_are_asked_as_in_training_but_for_the_tenths_of_a_prompt(
+    core: VideoLM, asked: Asked, clocks: list[Kept], count: int, cards: bool
+) -> None:
+    teller = Storyteller(WORLD, core.tokenizer, Shape(), split="train", kinds=all_kinds([WORLD]))
+    seed, example = next((s, e) for s in range(99) if (e := teller.shuffled_clips(s, count, cards=cards)) is not None)
+    (clock,) = clocks
+    seconds = list(clock.asked)
+    ordered(asked, teller, seed, shown(example, clock), [Span(*seconds[at : at + 2]) for at in range(0, 2 * count, 2)])
+    (wanted,), (found,) = learned(example.row, "order directly"), asked.ids
+    times = set(core.tokenizer.convert_tokens_to_ids(text.time_words()))
+    differ = [place for place, (one, other) in enumerate(zip(found, wanted, strict=True)) if one != other]
+    in_table = [place for place, token in enumerate(wanted) if token in times][-2 * count :]
+    assert set(differ) <= set(in_table)
+    # A prompt says the seconds of a clip in tenths; what is told differs by no more than that.
+    for place, second in zip(in_table, seconds, strict=True):
+        said = float(core.tokenizer.convert_ids_to_tokens(found[place]))
+        assert clock.told(second - 0.05) - 0.0501 <= said <= clock.told(second + 0.05) + 0.0501
 
 
 def test_the_training_vocabulary_is_that_of_the_module(core: VideoLM) -> None:

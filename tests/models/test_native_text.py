@@ -50,7 +50,6 @@ def test_every_time_is_one_token_and_another_one_each(tokenizer: Any) -> None:
 
 def test_a_time_beyond_the_last_has_no_word(tokenizer: Any) -> None:
     assert tokens(tokenizer, "102.4") == [text.UNKNOWN]
-    assert 102.4 * text.clock(102.4) <= text.LONGEST
 
 
 def test_numbers_that_are_no_times_are_digits(tokenizer: Any) -> None:
@@ -105,14 +104,6 @@ def test_records_are_said_in_the_form_of_the_model() -> None:
     assert text.compact(clips) == clips
 
 
-@pytest.mark.parametrize(
-    ("duration", "scale"), [(0.0, 1.0), (102.3, 1.0), (102.4, 0.5), (204.6, 0.5), (204.7, 0.25), (3600.0, 1 / 64)]
-)
-def test_the_clock_is_halved_until_the_last_time_has_a_word(duration: float, scale: float) -> None:
-    assert text.clock(duration) == scale
-    assert duration * scale <= text.LONGEST
-
-
 def test_lines_that_are_no_events_are_left_out() -> None:
     reply = "nothing\n4.0 2.5 box leaves\n1.0 2.0\n1.0 red\n 0.5 1.5 ball enters \n\n1 2 ball\n-1.0 2.0 ball\n3.0 9.5 "
     found = text.read_events(reply)
@@ -128,9 +119,3 @@ def test_what_is_written_is_read() -> None:
 
 def test_times_are_found_within_a_text_and_other_numbers_are_not() -> None:
     assert text.TIME.findall("at 2.5, 10.0 and 1 or 2.55 or 1.2.3") == ["2.5", "10.0"]
-
-
-def test_a_time_is_snapped_to_the_nearest_frame_the_earlier_on_ties() -> None:
-    assert text.snapped(1.4, [0.0, 1.0, 2.0]) == 1.0
-    assert text.snapped(1.5, [0.0, 1.0, 2.0]) == 1.0
-    assert text.snapped(9.0, [0.0, 1.0, 2.0]) == 2.0

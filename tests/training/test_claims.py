@@ -18,6 +18,7 @@ from vidcausal.errors import ConfigError, RunFolderError, UnknownNameError
 from vidcausal.metrics.grounding import span_iou
 from vidcausal.models import native_text as text
 from vidcausal.models.native import EVENT_TOKENS, STARTS, NativeModel
+from vidcausal.models.native_clock import told_frames
 from vidcausal.models.video_lm import VideoLM
 from vidcausal.training import claims
 from vidcausal.training.build import native_core, native_tokenizer
@@ -118,10 +119,11 @@ def test_it_answers_what_the_native_model_answers(core: VideoLM) -> None:
         assert tally["QA"][number] == [right, len(exam.questions)]
         assert tally["lines"][number][1] == len(exam.story.events)
         assert tally["events F1"][number][1] == len(model.events(batch)) + len(exam.story.events)
-    written = [core.chat(text.DESCRIBE, batch, max_new_tokens=EVENT_TOKENS) for batch in frames]
+    told = [told_frames(batch)[0] for batch in frames]
+    written = [core.chat(text.DESCRIBE, batch, max_new_tokens=EVENT_TOKENS) for batch in told]
     with torch.no_grad():
-        times = [[round(time, 1) for time in batch.pts_seconds.tolist()] for batch in frames]
-        assert examiner._written(times, examiner._tokens(frames)) == written
+        times = [[round(time, 1) for time in batch.pts_seconds.tolist()] for batch in told]
+        assert examiner._written(times, examiner._tokens(told)) == written
 
 
 def test_writing_ends_where_the_model_ends_it(core: VideoLM, monkeypatch: pytest.MonkeyPatch) -> None:

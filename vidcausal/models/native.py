@@ -8,6 +8,7 @@ the frames at once. It knows its worlds and nothing else: ``caveat`` says so, an
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
@@ -19,6 +20,7 @@ import torch
 from vidcausal.cache import digest
 from vidcausal.errors import MissingWeightsError
 from vidcausal.models import native_text as text
+from vidcausal.models.native_clock import Clock, TextClock, told_frames
 from vidcausal.models.video_lm import VideoLM
 from vidcausal.types import Event, EventRecord, OptionScore, Recognition, Span
 from vidcausal.video.footage import Footage
@@ -28,12 +30,17 @@ CAVEAT = (
     "Made with the native model: small, trained on drawn worlds (collisions, mechanisms, procedures) only. It is at "
     "home in those; about other videos its words mean nothing, and it does not say so by itself."
 )
-MOST_FRAMES, FRAMES, CLIP_FRAMES = 24, 16, 6
-"""Up to how many frames it looks at all, how many it looks at of more, and how many of a clip at most."""
+FRAMES, CLIP_FRAMES, SHUFFLED_FRAMES = 16, 6, 20
+"""How many frames it looks at, at most: of a video, of a clip, and of numbered clips that are to be ordered, where each
+title card has a frame of its own.
+"""
 EVENT_TOKENS = 192
 """Longest list of events: some twenty."""
 STARTS, MOMENTS, SPANS = 6, 64, 5
 """How many starts of a moment are followed up, how many pairs of start and end are weighed, how many given back."""
+
+_CLIPS = re.compile(r"(?i)^clip 1\b")
+"""How a prompt begins that is about numbered clips."""
 
 
 class NativeModel:
@@ -41,8 +48,9 @@ class NativeModel:
 
     VideoChat, Scoring, Recognizer, Grounder and EventCaptioner. Strategies ask it in its own words (``prompts``).
 
-    It was trained with 16 frames of a video and 3 to 6 of a clip, and tells times badly from more; of more than
-    :data:`MOST_FRAMES` it looks at 16 evenly spaced ones.
+    It was trained with 16 frames of a video, 3 to 6 of a clip and up to 20 of shuffled clips with their title cards,
+    and tells times badly from more; of more it looks at that many evenly spaced ones. It is told even times
+    (:class:`~vidcausal.models.native_clock.Clock`).
 
     Args:
         core: the trained VideoLM with the native tokenizer.
@@ -58,36 +66,38 @@ class NativeModel:
     @property
     def fingerprint(self) -> str:
         """Hash of the weights and of how they are asked."""
-        limits = f"{MOST_FRAMES} {FRAMES} {CLIP_FRAMES}"
+        limits = f"{FRAMES} {CLIP_FRAMES} {SHUFFLED_FRAMES}"
         return digest(
-            "native 2", self.core.fingerprint, limits, *(f"{key}={value}" for key, value in text.PROMPTS.items())
+            "native 3", self.core.fingerprint, limits, *(f"{key}={value}" for key, value in text.PROMPTS.items())
         )
 
     def chat(self, prompt: str, frames: FrameBatch | None = None, *, max_new_tokens: int = 512) -> str:
         """Greedy reply to a prompt in the model's words; times in it are seconds of the video."""
         words = text.compact(prompt)
-        shown, scale = _slowed(_thinned(frames), words)
-        reply = self.core.chat(_scaled(words, scale), shown, max_new_tokens=max_new_tokens)
-        return _scaled(reply, 1 / scale)
+        shown, clock = _even(_thinned(frames, _most(words)), words)
+        reply = self.core.chat(clock.told_text(words), shown, max_new_tokens=max_new_tokens)
+        return clock.real_text(reply)
 
     def score_options(self, prompt: str, options: Sequence[str], frames: FrameBatch | None = None) -> list[OptionScore]:
         """Log-likelihood of each option as the reply to a prompt; times in both are seconds of the video."""
         words = text.compact(prompt)
-        shown, scale = _slowed(_thinned(frames), words)
-        return self.core.score_options(_scaled(words, scale), [_scaled(option, scale) for option in options], shown)
+        shown, clock = _even(_thinned(frames, _most(words)), words)
+        told = [clock.told_text(option) for option in options]
+        return self.core.score_options(clock.told_text(words), told, shown)
 
     def events(self, frames: FrameBatch) -> list[Event]:
         """Events in time order, in seconds of the video; ``score`` is the mean probability of the words."""
-        shown, scale = _slowed(_thinned(frames))
-        clock = _Clock(self.core, shown)
-        reply = self.core.generate(text.DESCRIBE, shown, max_new_tokens=EVENT_TOKENS, watch=clock.tokens)
+        shown, clock = _even(_thinned(frames))
+        dial = _Dial(self.core, clock)
+        reply = self.core.generate(text.DESCRIBE, shown, max_new_tokens=EVENT_TOKENS, watch=dial.tokens)
         found = []
         for first, line, confidence in _lines(self.core, reply.ids, reply.log_probs):
             for event in text.read_events(line):
                 # A line begins with its two times; between frames the model is torn, and its mean is nearer the truth.
                 times = zip((first, first + 1), (event.span.start, event.span.end), strict=True)
-                start, end = sorted(clock.mean(reply.ids[at], reply.watched[at], own) for at, own in times)
-                found.append(Event(Span(start / scale, end / scale), event.caption, confidence))
+                means = (dial.mean(reply.ids[at], reply.watched[at], own) for at, own in times)
+                start, end = sorted(clock.real(mean) for mean in means)
+                found.append(Event(Span(start, end), event.caption, confidence))
         return sorted(found, key=lambda event: (event.span.start, event.span.end))
 
     def recognize(self, footage: Footage, *, goal: str = "", candidates: Sequence[str] = ()) -> Recognition:
@@ -103,7 +113,7 @@ class NativeModel:
             return Recognition(tuple(self._record(event, footage.frames, candidates) for event in events))
         records = []
         for clip in footage.clips:
-            frames = _from_zero(_thinned(footage.clip_frames(clip.number), CLIP_FRAMES, CLIP_FRAMES))
+            frames = _thinned(footage.clip_frames(clip.number), CLIP_FRAMES)
             events = self.events(frames)
             best = max(events, key=lambda event: event.span.duration, default=Event(Span(0.0, 0.0), ""))
             record = self._record(best, frames, candidates)
@@ -116,26 +126,24 @@ class NativeModel:
         The model gives a probability to every pair of start and end; the moment given first is the one with the
         largest expected overlap (IoU) with the true one under these probabilities, not the likeliest pair.
         """
-        shown, scale = _slowed(_thinned(footage.frames))
-        assert shown is not None
-        if not len(shown):
+        if not len(footage.frames):
             return []
-        clock = _Clock(self.core, shown)
-        spans, chances = self._moments(f"when {query}", shown, clock)
-        expected = (_overlaps(clock.candidates(spans), spans) * chances).sum(1)
-        ranked = sorted(
-            zip(expected.tolist(), clock.candidates(spans).tolist(), strict=True), key=lambda p: (-p[0], p[1])
-        )
-        return [Span(start / scale, end / scale, score) for score, (start, end) in ranked[:SPANS]]
+        shown, clock = _even(_thinned(footage.frames))
+        dial = _Dial(self.core, clock)
+        spans, chances = self._moments(f"when {query}", shown, dial)
+        candidates = dial.candidates(spans)
+        expected = (_overlaps(candidates, spans) * chances).sum(1)
+        ranked = sorted(zip(expected.tolist(), candidates.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
+        return [Span(clock.real(start), clock.real(end), score) for score, (start, end) in ranked[:SPANS]]
 
-    def _moments(self, prompt: str, frames: FrameBatch, clock: _Clock) -> tuple[torch.Tensor, torch.Tensor]:
+    def _moments(self, prompt: str, frames: FrameBatch, dial: _Dial) -> tuple[torch.Tensor, torch.Tensor]:
         """Pairs of shown times ``[n, 2]`` with their probabilities ``[n]``, which sum to one."""
-        starts = self.core.next_log_probs(prompt, [[]], frames)[0, clock.tokens].double()
-        best = starts.topk(min(STARTS, len(clock.times))).indices.tolist()
-        begun = [[clock.tokens[i]] for i in best]
-        ends = self.core.next_log_probs(prompt, begun, frames)[:, clock.tokens].double()
-        pairs = [(i, j, row) for row, i in enumerate(best) for j in range(i, len(clock.times))]
-        spans = torch.tensor([(clock.times[i], clock.times[j]) for i, j, _ in pairs], dtype=torch.float64)
+        starts = self.core.next_log_probs(prompt, [[]], frames)[0, dial.tokens].double()
+        best = starts.topk(min(STARTS, len(dial.times))).indices.tolist()
+        begun = [[dial.tokens[i]] for i in best]
+        ends = self.core.next_log_probs(prompt, begun, frames)[:, dial.tokens].double()
+        pairs = [(i, j, row) for row, i in enumerate(best) for j in range(i, len(dial.times))]
+        spans = torch.tensor([(dial.times[i], dial.times[j]) for i, j, _ in pairs], dtype=torch.float64)
         chances = torch.stack([starts[i] + ends[row, j] for i, j, row in pairs]).softmax(-1)
         likely = chances.topk(min(MOMENTS, len(chances)))
         return spans[likely.indices], likely.values / likely.values.sum()
@@ -143,8 +151,10 @@ class NativeModel:
     def _record(self, event: Event, frames: FrameBatch, candidates: Sequence[str]) -> EventRecord:
         caption = event.caption
         if candidates:
-            start, end = (f"{time:.1f}" for time in (event.span.start, event.span.end))
-            scores = self.score_options(text.DESCRIBE, [f"{start} {end} {line}" for line in candidates], frames)
+            # Not by way of score_options: a tenth of a second of the video may be several tenths of the told clock.
+            shown, clock = _even(_thinned(frames))
+            span = text.span_text(clock.told(event.span.start), clock.told(event.span.end))
+            scores = self.core.score_options(text.DESCRIBE, [f"{span} {line}" for line in candidates], shown)
             caption = candidates[max(range(len(scores)), key=lambda i: (scores[i].mean, -i))]
         return EventRecord(event.span.start, event.span.end, caption, confidence=event.score, source=self.name)
 
@@ -182,57 +192,36 @@ def weights_folder(weights: str) -> Path:
     )
 
 
-def _thinned(frames: Any, most: int = MOST_FRAMES, kept: int = FRAMES) -> Any:
-    """Up to ``most`` frames as they are, of more ``kept`` evenly spaced ones: the middles of equal parts."""
+def _most(words: str) -> int:
+    """How many frames to look at for a prompt."""
+    return SHUFFLED_FRAMES if _CLIPS.search(words) else FRAMES
+
+
+def _thinned(frames: Any, most: int = FRAMES) -> Any:
+    """Up to ``most`` frames as they are, of more ``most`` evenly spaced ones: the middles of equal parts."""
     if frames is None or len(frames) <= most:
         return frames
-    chosen = torch.tensor([(2 * part + 1) * len(frames) // (2 * kept) for part in range(kept)])
-    key = None if frames.key is None else f"{frames.key} {kept} of {len(frames)}"
+    chosen = torch.tensor([(2 * part + 1) * len(frames) // (2 * most) for part in range(most)])
+    key = None if frames.key is None else f"{frames.key} {most} of {len(frames)}"
     return replace(frames, data=frames.data[chosen], pts_seconds=frames.pts_seconds[chosen], key=key)
 
 
-def _slowed(frames: FrameBatch | None, words: str = "") -> tuple[Any, float]:
-    """Frames on a clock whose last time the model has a word for, and shown seconds for each of the video.
-
-    Without frames, where records are all there is to read, the times in ``words`` set the clock.
-    """
-    if frames is None or not len(frames):
-        return frames, text.clock(max(map(float, text.TIME.findall(words)), default=0.0))
-    scale = text.clock(float(frames.pts_seconds[-1]))
-    if scale == 1.0:
-        return frames, scale
-    key = None if frames.key is None else f"{frames.key} x{scale}"
-    return replace(frames, pts_seconds=frames.pts_seconds * scale, key=key), scale
+def _even(frames: Any, words: str = "") -> tuple[Any, Clock]:
+    """Frames on the told clock; without frames the times in ``words`` set it."""
+    return (frames, TextClock(words)) if frames is None or not len(frames) else told_frames(frames)
 
 
-def _scaled(words: str, scale: float) -> str:
-    """Every time in a text on another clock."""
-    if scale == 1.0:
-        return words
-    return text.TIME.sub(lambda found: f"{float(found[0]) * scale:.1f}", words)
+class _Dial:
+    """The times that a model was told, as numbers and as tokens."""
 
-
-def _from_zero(frames: FrameBatch) -> FrameBatch:
-    """Frames of a clip with times from its first frame on: clips were shown so in training."""
-    if not len(frames):
-        return frames
-    first = float(frames.pts_seconds[0])
-    key = None if frames.key is None else f"{frames.key} from {first:.3f} ({len(frames)})"
-    return replace(frames, pts_seconds=frames.pts_seconds - first, key=key)
-
-
-class _Clock:
-    """The times that a model was shown, as numbers and as tokens."""
-
-    def __init__(self, core: VideoLM, frames: FrameBatch | None) -> None:
-        seconds = [] if frames is None else frames.pts_seconds.tolist()
-        self.times = sorted({round(time, 1) for time in seconds})
+    def __init__(self, core: VideoLM, clock: Clock) -> None:
+        self.times = sorted({round(time, 1) for time in clock.shown})
         words = [text.TIME_FORMAT.format(time) for time in self.times]
         self.tokens: list[int] = core.tokenizer.convert_tokens_to_ids(words)
 
     def mean(self, token: int, chances: Sequence[float], own: float) -> float:
         """The mean of a shown time and its two neighbors, weighted by their probabilities; ``own`` where the token is
-        no shown time.
+        no such time.
         """
         if token not in self.tokens:
             return own

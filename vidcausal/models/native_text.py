@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from vidcausal.types import Event, Span
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LONGEST = 102.3
-"""Seconds of the last time token; longer videos are shown at a slower clock, see :func:`clock`."""
+"""Seconds of the last time token; of longer videos other times are told, see :mod:`vidcausal.models.native_clock`."""
 NEWLINE = "⏎"
 PAD, BOS, EOS, UNKNOWN = "<pad>", "<bos>", "<eos>", "<unk>"
 SPECIAL = (PAD, BOS, EOS, UNKNOWN)
@@ -52,14 +52,6 @@ _LINE = re.compile(r"^(\d+\.\d) (\d+\.\d) (.+)$")
 def compact(text: str) -> str:
     """Records as :func:`vidcausal.types.record_table` writes them, in the model's own form: "2.5 4.0 caption"."""
     return _RECORD.sub(lambda found: f"{float(found[1]):.1f} {float(found[2]):.1f} ", text)
-
-
-def clock(duration: float) -> float:
-    """Shown seconds for each second of the video: 1 up to :data:`LONGEST`, else a half, a quarter and so on."""
-    scale = 1.0
-    while duration * scale > LONGEST:
-        scale /= 2
-    return scale
 
 
 def event_lines(events: Iterable[tuple[float, float, str]]) -> str:
@@ -132,8 +124,3 @@ def build_tokenizer(texts: Iterable[str]) -> Any:
 def save_tokenizer(tokenizer: Any, folder: str | Path) -> None:
     """Write ``tokenizer.json`` and its settings."""
     tokenizer.save_pretrained(str(folder))
-
-
-def snapped(time: float, times: Sequence[float]) -> float:
-    """The nearest of ``times``."""
-    return min(times, key=lambda other: (abs(other - time), other))

@@ -23,6 +23,7 @@ from vidcausal.metrics.events import TrueEvent, count_events
 from vidcausal.metrics.grounding import span_iou
 from vidcausal.models import native_text as text
 from vidcausal.models.native import EVENT_TOKENS, STARTS
+from vidcausal.models.native_clock import Clock, told_frames
 from vidcausal.models.video_lm import VideoLM
 from vidcausal.training.attention import additive
 from vidcausal.training.packing import VIDEO, Row, pack
@@ -113,7 +114,8 @@ class _Sheet(NamedTuple):
     describe: _Places
     options: tuple[tuple[_Places, ...], ...]
     moments: tuple[tuple[_Places, ...], ...]
-    """For each moment and each shown time a branch of this one token, as the start."""
+    """For each moment and each told time a branch of this one token, as the start."""
+    clock: Clock
 
 
 class Examiner:
@@ -148,9 +150,10 @@ class Examiner:
     def _asked(
         self, exams: Sequence[Exam], frames: Sequence[FrameBatch], write: bool
     ) -> list[dict[str, tuple[float, float]]]:
-        times = [[round(time, 1) for time in batch.pts_seconds.tolist()] for batch in frames]
-        tokens = self._tokens(frames)
-        sheets = [self._sheet(exam, seconds) for exam, seconds in zip(exams, times, strict=True)]
+        told = [told_frames(batch) for batch in frames]
+        times = [[round(time, 1) for time in clock.shown] for _, clock in told]
+        tokens = self._tokens([batch for batch, _ in told])
+        sheets = [self._sheet(exam, clock) for exam, (_, clock) in zip(exams, told, strict=True)]
         hidden = self._read(sheets, tokens)
         written = self._written(times, tokens) if write else [None] * len(exams)
         found = []
@@ -159,7 +162,7 @@ class Examiner:
             row = {**self._moments(exam, sheet, logs), **self._options(exam, sheet, logs)}
             row |= _described(sheet, logs, self.newline)
             if (reply := written[number]) is not None:
-                row |= _events(exam, reply)
+                row |= _events(exam, sheet.clock.real_text(reply))
             found.append(row)
         return found
 
@@ -187,8 +190,9 @@ class Examiner:
         ).last_hidden_state
         return hidden
 
-    def _sheet(self, exam: Exam, times: Sequence[float]) -> _Sheet:
+    def _sheet(self, exam: Exam, clock: Clock) -> _Sheet:
         row, end = Row(), 0
+        times = [round(time, 1) for time in clock.shown]
 
         def add(ids: Sequence[int], parent: int | None) -> tuple[int, int]:
             nonlocal end
@@ -196,9 +200,7 @@ class Examiner:
             return row.add(ids, answer=len(ids), parent=parent), start
 
         add(self._root(times), None)
-        lines = text.event_lines(
-            (text.snapped(e.start, times), text.snapped(e.end, times), e.caption) for e in exam.story.events
-        )
+        lines = text.event_lines((clock.nearest(e.start), clock.nearest(e.end), e.caption) for e in exam.story.events)
         add(self._ids(f"\n{text.DESCRIBE}\n"), 0)
         describe = self._under(add, lines, 1, end - 1)
         options = []
@@ -212,7 +214,7 @@ class Examiner:
             tail = end - 1
             words = [text.TIME_FORMAT.format(time) for time in sorted(set(times))]
             moments.append(tuple(self._under(add, word, branch, tail) for word in words))
-        return _Sheet(row, describe, tuple(options), tuple(moments))
+        return _Sheet(row, describe, tuple(options), tuple(moments), clock)
 
     def _under(self, add: Any, words: str, parent: int, tail: int) -> _Places:
         ids = self._ids(words)
@@ -239,7 +241,8 @@ class Examiner:
             first = logs.after(starts[0].tail)[words].double().numpy()
             best = np.argsort(-first, kind="stable")[:STARTS]
             ends = logs.after_all([starts[i].start for i in best])[:, words].double().numpy()
-            ious.append(span_iou(best_moment(seconds, best, first[best][:, None] + ends), truth))
+            span = best_moment(seconds, best, first[best][:, None] + ends)
+            ious.append(span_iou(Span(sheet.clock.real(span.start), sheet.clock.real(span.end)), truth))
         asked = float(len(ious))
         return {"R@1": (float(sum(iou >= THRESHOLD for iou in ious)), asked), "mIoU": (sum(ious), asked)}
 

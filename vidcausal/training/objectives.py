@@ -19,7 +19,7 @@ from vidcausal.nn.conv_stem import with_differences
 from vidcausal.nn.fusion.splice import splice
 from vidcausal.nn.projectors.base import ProjectedTokens
 from vidcausal.training.packing import VIDEO, Packed, pack
-from vidcausal.training.stories import COLOR_NAMES, PLACES, Example
+from vidcausal.training.stories import COLOR_NAMES, COLUMNS, ROWS, Example
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,7 @@ class Trainee(nn.Module):
             nn.init.constant_(head.bias, -5.0)  # most words are true of no frame
         self.color_head = nn.Linear(self.encoder.dim, len(COLOR_NAMES))
         self.kind_head = nn.Linear(self.encoder.dim, num_kinds)
-        self.present_head = nn.Linear(width, len(COLOR_NAMES) * (num_kinds + PLACES**2))
-        nn.init.constant_(self.present_head.bias, -4.0)
+        self.present_head = ThingsByColor(width, len(COLOR_NAMES), num_kinds + ROWS + COLUMNS)
 
     def forward(self, batch: Batch, weights: Weights, shares: Mapping[str, float] | None = None) -> Losses:
         """The losses of a batch.
@@ -144,7 +143,7 @@ class Trainee(nn.Module):
             if batch.words.shape[-1]:
                 parts["frame words"] = self._words(self.frame_head, shown, batch.words)
             if batch.present.shape[-1]:
-                parts["present"] = self._words(self.present_head, shown, batch.present)
+                parts["present"] = self._present(shown, batch.present)
         if batch.kind != "frames":
             hidden = self._read(batch, shown)
             if shown is not None and batch.words.shape[-1]:
@@ -190,6 +189,11 @@ class Trainee(nn.Module):
             parts["color"] = F.cross_entropy(self.color_head(seen[colored]).float(), cells[colored, 2])
         return parts
 
+    def _present(self, shown: ProjectedTokens, present: Tensor) -> Tensor:
+        """Which colored things each frame shows and where, read off its tokens."""
+        logits = self.present_head(tokens_by_frame(shown, present.shape[1])).float()
+        return F.binary_cross_entropy_with_logits(logits, present, reduction="none").sum(-1).mean()
+
     def _words(self, head: nn.Module, shown: ProjectedTokens, words: Tensor) -> Tensor:
         """Which words are true of each frame, from the mean of the tokens that know it and none later."""
         logits = head(by_frame(shown, words.shape[1])).float()
@@ -225,11 +229,48 @@ class Trainee(nn.Module):
         return total, right
 
 
+class ThingsByColor(nn.Module):
+    """What is true of the thing of each color, read as attention reads: find the color's token, read off its value.
+
+    One linear map serves all colors. So a frame's tokens come to stand for things, with the color to find them by and
+    kind and place in the same directions whatever the color is: a form in which a language model can read them. Maps
+    of their own for each color are learned sooner, and the language model then cannot use what the tokens know.
+
+    Args:
+        width: of the tokens.
+        colors: how many, c.
+        facts: how many facts are told of a color's thing, n.
+    """
+
+    def __init__(self, width: int, colors: int, facts: int) -> None:
+        super().__init__()
+        self.keys = nn.Linear(width, colors)
+        self.facts = nn.Linear(width, facts)
+        self.there = nn.Linear(1, facts)
+        nn.init.constant_(self.facts.bias, -4.0)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens ``[b, t, q, d]`` to logits ``[b, t, c * n]``."""
+        fits = self.keys(tokens).transpose(-1, -2)
+        read = self.facts(fits.softmax(-1) @ tokens)
+        told: Tensor = read + self.there(fits.logsumexp(-1, keepdim=True))
+        return told.flatten(-2)
+
+
+def tokens_by_frame(shown: ProjectedTokens, frames: int) -> Tensor:
+    """A video's tokens by the last frame they know, ``[b, q, d] -> [b, t, q / t, d]``; their means, one a frame, where
+    frames have different numbers of them.
+    """
+    b, q, width = shown.tokens.shape
+    if q % frames == 0:  # equal shares in reading order, of a projector with blocks and of a pool
+        return shown.tokens.reshape(b, frames, -1, width)
+    return by_frame(shown, frames)[:, :, None]
+
+
 def by_frame(shown: ProjectedTokens, frames: int) -> Tensor:
     """Means of a video's tokens by the last frame they know, ``[b, q, d] -> [b, t, d]``; 0 where no token ends."""
     tokens = shown.tokens
-    b, q, width = tokens.shape
-    if q % frames == 0:  # equal shares in reading order, of a projector with blocks and of a pool
-        return tokens.reshape(b, frames, -1, width).mean(2)
+    if tokens.shape[1] % frames == 0:
+        return tokens_by_frame(shown, frames).mean(2)
     mine = F.one_hot(shown.frame_index, frames).to(tokens.dtype)
     return mine.transpose(1, 2) @ tokens / mine.sum(1).clamp(min=1)[..., None]

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidcausal.models import native_text as text
+from vidcausal.models.native_clock import Clock
 from vidcausal.training.packing import VIDEO, Row
 from vidcausal.video.edit import title_card
 from vidcausal.worlds import create_world
@@ -25,8 +26,8 @@ from vidcausal.worlds.world import World
 T = TypeVar("T")
 Ids = Callable[[str], Sequence[int]]
 CARD_SECONDS = 1.0
-PLACES = 4
-"""Rows and columns of places that things are told apart by."""
+ROWS, COLUMNS = 6, 10
+"""Rows and columns of places that things are told apart by: halves, thirds and fifths of a picture."""
 SHARED_WEIGHT = 0.1
 """Weight of words that all options of a question share: they only say how the narrator puts it today."""
 COLOR_NAMES = tuple(COLORS)
@@ -62,7 +63,7 @@ class Example:
     ``frames`` uint8 ``[t, s, s, 3]`` and ``times`` seconds ``[t]`` (both empty for text alone). ``words`` float32
     ``[t, w]``: which words of captions are true of each frame. ``cells`` int64 ``[m, 4]``: frame, cell, color, kind of
     things to be seen. ``present`` float32 ``[t, c * (k + g)]``: which kinds of things of each of c colors each frame
-    shows, and in which of g places.
+    shows, and in which of g rows and columns.
     """
 
     kind: str
@@ -112,9 +113,9 @@ class Storyteller:
         rng = self.world.random(seed, self.split, "training")
         times = frame_times(story.duration, self.shape.frames, rng)
         frames, cells, present = self._look(story, times, rng)
-        shown = [round(time, 1) for time in times]
-        row = self._video_root(shown)
-        events = [(text.snapped(e.start, shown), text.snapped(e.end, shown), e.caption) for e in story.events]
+        clock = Clock(times)
+        row = self._video_root(clock.shown)
+        events = [(clock.nearest(e.start), clock.nearest(e.end), e.caption) for e in story.events]
         describe = self._add(row, f"\n{text.DESCRIBE}\n", text.event_lines(events), 0, "describe", end=False)
         row.add([self.eos], answer=0, parent=describe, task="describe")
         for number in rng.sample(range(len(events)), min(QUERIES, len(events))):
@@ -125,7 +126,7 @@ class Storyteller:
             self._ask(row, "\n", question, 0, "ask")
             if rng.random() < 0.5:
                 self._ask(row, "", question, describe, "recall")
-        return Example("video", frames, _array(times), row, self._words(story, times), cells, present)
+        return Example("video", frames, _array(clock.shown), row, self._words(story, times), cells, present)
 
     def frames(self, seed: int) -> Example:
         """A whole video without any task: only what is to be seen in each frame is learned, which costs little."""
@@ -135,7 +136,7 @@ class Storyteller:
         frames, cells, present = self._look(story, times, rng)
         row = Row()
         row.add([self.bos], answer=1)
-        return Example("frames", frames, _array(times), row, self._words(story, times), cells, present)
+        return Example("frames", frames, _array(Clock(times).shown), row, self._words(story, times), cells, present)
 
     def reasoning(self, seed: int) -> Example:
         """Records given as text, reasoning asked for; goals and steps to be ordered."""
@@ -180,15 +181,15 @@ class Storyteller:
         inside = frame_times(clip.end - clip.start, count, rng)
         times = [clip.start + time for time in inside]
         frames, cells, present = self._look(story, times, rng)
-        shown = [round(time, 1) for time in inside]
-        row = self._video_root(shown)
+        clock = Clock(inside)
+        row = self._video_root(clock.shown)
         events = [
-            (text.snapped(e.start - clip.start, shown), text.snapped(e.end - clip.start, shown), e.caption)
+            (clock.nearest(e.start - clip.start), clock.nearest(e.end - clip.start), e.caption)
             for e in story.events
             if min(e.end, clip.end) - max(e.start, clip.start) > 0.5 * (e.end - e.start)
         ]
         self._add(row, f"\n{text.DESCRIBE}\n", text.event_lines(events), 0, "describe clip")
-        return Example("clip", frames, _array(inside), row, self._words(story, times), cells, present)
+        return Example("clip", frames, _array(clock.shown), row, self._words(story, times), cells, present)
 
     def shuffled_clips(self, seed: int, count: int, *, cards: bool) -> Example | None:
         """``count`` shuffled clips, behind title cards or end to end, to be ordered at once; None where a story has
@@ -200,24 +201,26 @@ class Storyteller:
         rng = self.world.random(seed, self.split, "shuffled")
         kept = sorted(rng.sample(range(len(story.clips)), count))
         places, answer = shuffled(kept, rng)
-        frames, shown, now, table = [], list[float](), 0.0, ""
+        frames, times, now, spans = [], list[float](), 0.0, list[tuple[float, float]]()
         for number, place in enumerate(places, start=1):
             clip = story.clips[place]
             if cards:
                 frames.append(_card(number, self.shape.size)[None])
-                shown.append(now + CARD_SECONDS / 2)
+                times.append(now + CARD_SECONDS / 2)
                 now += CARD_SECONDS
             inside = frame_times(clip.end - clip.start, self.shape.shuffled_frames // count, rng)
             scenes = [self.world.scene(story, clip.start + time) for time in inside]
             frames.append(self._painted(story, scenes, rng))
-            shown += [now + time for time in inside]
-            table += f"clip {number} {now:.1f} {now + clip.end - clip.start:.1f}\n"
+            times += [now + time for time in inside]
+            spans.append((now, now + clip.end - clip.start))
             now += clip.end - clip.start
-        shown = [round(time, 1) for time in shown]
-        row = self._video_root(shown)
+        clock = Clock(times)
+        told = [f"{clock.told(start):.1f} {clock.told(end):.1f}" for start, end in spans]
+        table = "".join(f"clip {number} {span}\n" for number, span in enumerate(told, start=1))
+        row = self._video_root(clock.shown)
         self._add(row, f"\n{table}order {story.goal}\n", ", ".join(map(str, answer)), 0, "order directly")
-        words = np.zeros((len(shown), 0), np.float32)
-        return Example("shuffled", np.concatenate(frames), _array(shown), row, words, np.zeros((0, 4), np.int64))
+        words = np.zeros((len(times), 0), np.float32)
+        return Example("shuffled", np.concatenate(frames), _array(clock.shown), row, words, np.zeros((0, 4), np.int64))
 
     # ---- parts ---------------------------------------------------------------------------------------------------
 
@@ -263,13 +266,15 @@ class Storyteller:
             for thing in (*scene, *(static if rng.random() < 0.25 else ()))
             if 0 <= thing.x < 1 and 0 <= thing.y < 1
         ]
-        present = np.zeros((len(times), len(COLOR_NAMES), len(self.kinds) + PLACES**2), np.float32)
+        present = np.zeros((len(times), len(COLOR_NAMES), len(self.kinds) + ROWS + COLUMNS), np.float32)
         for frame, scene in enumerate(scenes):
             for thing in (*scene, *static):
                 if thing.color is not None and 0 <= thing.x < 1 and 0 <= thing.y < 1:
-                    place = int(thing.y * PLACES) * PLACES + int(thing.x * PLACES)
-                    of_color = present[frame, COLOR_NAMES.index(thing.color)]
-                    of_color[[self.kinds[f"{self.world.name}/{thing.kind}"], len(self.kinds) + place]] = 1
+                    kind = self.kinds[f"{self.world.name}/{thing.kind}"]
+                    row, column = (
+                        len(self.kinds) + place for place in (int(thing.y * ROWS), ROWS + int(thing.x * COLUMNS))
+                    )
+                    present[frame, COLOR_NAMES.index(thing.color), [kind, row, column]] = 1
         return frames, np.array(cells, np.int64).reshape(-1, 4), present.reshape(len(times), -1)
 
     def _painted(self, story: Story, scenes: Sequence[Sequence[Thing]], rng: random.Random) -> NDArray[np.uint8]:
@@ -324,11 +329,13 @@ def narration(worlds: Sequence[str], count: int = 3000) -> set[str]:
 
 
 def frame_times(duration: float, count: int, rng: random.Random) -> list[float]:
-    """``count`` times, one in each equal part of the duration: its middle, or in every second story anywhere in it."""
-    step = duration / count
-    if rng.random() < 0.5:
+    """``count`` times: the middles of equal parts, or anywhere in them, or evenly spaced from the first to the last."""
+    step, kind = duration / count, rng.randrange(3)
+    if kind == 0 or count == 1:
         return [(number + 0.5) * step for number in range(count)]
-    return [(number + 0.1 + 0.8 * rng.random()) * step for number in range(count)]
+    if kind == 1:
+        return [(number + 0.1 + 0.8 * rng.random()) * step for number in range(count)]
+    return [number * 0.99 * duration / (count - 1) for number in range(count)]
 
 
 def shuffled(items: Sequence[T], rng: random.Random) -> tuple[list[T], list[int]]:
