@@ -396,9 +396,12 @@ def test_data_is_checked_against_its_manifest(capsys: pytest.CaptureFixture[str]
     assert "count 0, expected 365" in files["response_1.json"]["detail"]
     assert files["response_2.json"]["status"] == "absent"
     (tmp_path / "vcrbench" / "response_1.json").unlink()
-    code, _, err = run(capsys, "data", "check", "vcrbench", "--data-dir", str(tmp_path))
-    assert code == 2
-    assert "none of the files" in err
+    code, out, _ = run(capsys, "data", "check", "vcrbench", "--data-dir", str(tmp_path))
+    assert code == 1
+    assert "no file of vcrbench is in" in out
+    assert "get it    https://huggingface.co/datasets/pritamqu/VCRBench" in out
+    assert "license   code and recorded responses: MIT" in out
+    assert "scorer    https://github.com/pritamqu/VCRBench@5d616a391f (process.py, metrics.py)" in out
 
 
 @pytest.mark.data

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         ask,
         create_model,
         create_strategy,
+        diff,
         evaluate,
         events,
         ground,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "vidcausal.api": (
-        "ask create_model create_strategy evaluate events ground list_benchmarks list_models list_strategies "
+        "ask create_model create_strategy diff evaluate events ground list_benchmarks list_models list_strategies "
         "open_video order score"
     ),
     "vidcausal.errors": "VidcausalError",
@@ -66,6 +67,7 @@ __all__ = [
     "ask",
     "create_model",
     "create_strategy",
+    "diff",
     "evaluate",
     "events",
     "ground",

@@ -10,7 +10,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from vidcausal.benchmarks.registry import create_benchmark
 from vidcausal.cache import DiskCache
@@ -26,6 +26,8 @@ from vidcausal.video.decode import open_video
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from vidcausal.evaluation.audit import AuditReport
+    from vidcausal.evaluation.compare import Difference
     from vidcausal.types import SpeechLine
     from vidcausal.video.audio import Waveform
     from vidcausal.video.footage import Footage
@@ -36,8 +38,10 @@ logger = logging.getLogger(__name__)
 __all__ = [
     "Report",
     "ask",
+    "audit_config",
     "create_model",
     "create_strategy",
+    "diff",
     "evaluate",
     "evaluate_config",
     "events",
@@ -432,6 +436,19 @@ def evaluate_config(
         ConfigError: a group whose arguments do not fit its target.
         VidcausalError: as :func:`evaluate`.
     """
+    return _evaluate_parts(config, _parts(config), overrides, progress)
+
+
+class _Parts(NamedTuple):
+    """What a configuration names, built; several runs may share it."""
+
+    benchmark: Benchmark[Any]
+    model: Any
+    reasoner: Any
+    store: DiskCache | None
+
+
+def _parts(config: Mapping[str, Any]) -> _Parts:
     from vidcausal.config.instantiate import check, instantiate
 
     build.check_run(**{key: config[key] for key in ("output_dir", "backend", "size", "limit")})
@@ -440,13 +457,20 @@ def evaluate_config(
         check(config[group], where=group)
     check(config["strategy"], where="strategy", given=("model",))
     node = build.model_node(config["model_name"]) if config["model_name"] else config["model"]
-    store = DiskCache() if config["cache"] else None
     benchmark = instantiate(config["benchmark"], where="benchmark")
     model = build.build_model(node, **settings)
     reasoner = build.create_reasoner(config["reasoner"], **settings) if config["reasoner"] else None
+    return _Parts(benchmark, model, reasoner, DiskCache() if config["cache"] else None)
+
+
+def _evaluate_parts(
+    config: Mapping[str, Any], parts: _Parts, overrides: Sequence[str], progress: bool | None
+) -> Report:
+    from vidcausal.config.instantiate import instantiate
+
     return evaluate(
-        build.build_strategy(config["strategy"], model=model, reasoner=reasoner, cache=store),
-        benchmark,
+        build.build_strategy(config["strategy"], model=parts.model, reasoner=parts.reasoner, cache=parts.store),
+        parts.benchmark,
         output_dir=config["output_dir"],
         frames=instantiate(config["frames"], where="frames"),
         size=config["size"] if config["size"] is not None else DEFAULT_SIZE,
@@ -459,12 +483,69 @@ def evaluate_config(
         seed=config["seed"],
         resume=config["resume"],
         retry_errors=config["retry_errors"],
-        cache=store if store is not None else False,
+        cache=parts.store if parts.store is not None else False,
         progress=progress,
         config=config,
         identity={key: config[key] for key in _DECIDES if not (key == "model" and config["model_name"])},
         overrides=overrides,
     )
+
+
+def audit_config(
+    config: Mapping[str, Any], overrides: Sequence[str] = (), *, progress: bool | None = None
+) -> AuditReport:
+    """A configuration as it is and with its video taken away or spoiled in each way that there is; one table of all.
+
+    The runs are folders in ``output_dir``, beside ``audit.json``, ``audit.md`` and ``report.html``; a stopped audit
+    goes on where it stopped.
+
+    Raises:
+        ConfigError: a group whose arguments do not fit its target, or a strategy that is an audit itself.
+        VidcausalError: as :func:`evaluate`.
+    """
+    from vidcausal.evaluation import audit
+    from vidcausal.report.html import write_audit_report
+
+    parts, folder = _parts(config), Path(config["output_dir"])
+    nodes = {mode: audit.strategy_node(config["strategy"], mode, config["seed"]) for mode in audit.RUNS}
+    for node in nodes.values():  # what cannot be audited is told before the first run
+        build.build_strategy(node, model=parts.model, reasoner=parts.reasoner, cache=parts.store)
+    runs = {
+        mode: _evaluate_parts(
+            {**config, "strategy": node, "output_dir": str(folder / mode)}, parts, overrides, progress
+        )
+        for mode, node in nodes.items()
+    }
+    found = audit.write(folder, runs)
+    return dataclasses.replace(found, html=write_audit_report(folder))
+
+
+def diff(
+    first: Pathlike,
+    second: Pathlike,
+    *,
+    benchmark: str | None = None,
+    annotations: Pathlike | None = None,
+    data_dir: Pathlike | None = None,
+) -> Difference:
+    """Two runs over the same questions: is the second better, and which questions did one of them alone get right?
+
+    Args:
+        first: a run's folder, or its ``predictions.jsonl``; any file of predictions where ``benchmark`` is named.
+        second: the other one.
+        benchmark: its name, for files of predictions without a ``report.json`` beside them.
+        annotations: the ground truth of that benchmark.
+        data_dir: the folder of that benchmark.
+
+    Raises:
+        DataError: no such run, runs of different benchmarks, or without a question in common.
+    """
+    from vidcausal.evaluation.compare import compare, load_graded
+
+    named: dict[str, Any] = {"annotations": annotations, "data_dir": data_dir}
+    if benchmark is None and any(value is not None for value in named.values()):
+        raise ConfigError("annotations and data_dir belong to a benchmark; name it too")
+    return compare(load_graded(first, benchmark, **named), load_graded(second, benchmark, **named))
 
 
 def score(

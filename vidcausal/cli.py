@@ -15,15 +15,15 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
+from vidcausal.cli_report import add_report_commands, finite, score_text, scores_json
 from vidcausal.cli_worlds import add_worlds
 from vidcausal.errors import ConfigError, VidcausalError, closest
 
 Result = dict[str, Any]
 COMMANDS = (
-    *("demo", "order", "ground", "ask", "events", "score", "evaluate"),
+    *("demo", "order", "ground", "ask", "events", "score", "evaluate", "audit", "report"),
     *("models", "strategies", "benchmarks", "worlds", "doctor", "data"),
 )
 
@@ -203,35 +203,6 @@ def _spans(spans: Sequence[Sequence[float]]) -> str:
     return ", ".join(f"{span[0]:.1f}-{span[1]:.1f} s" for span in spans)
 
 
-def _score(args: argparse.Namespace) -> Done:
-    from vidcausal import api
-
-    found = api.score(
-        args.predictions, args.benchmark, annotations=args.annotations, data_dir=args.data_dir, policy=args.policy
-    )
-    return Done(found.to_json(), _score_text(found.to_json()))
-
-
-def _score_text(scores: Result) -> str:
-    lines = [f"{scores['benchmark']}: {scores['count']} questions, coverage {100 * scores['coverage']:.1f} %, "]
-    lines[0] += f"unparsed {100 * scores['unparsed']:.1f} %"
-    for policy in ("official", "strict", "scored", "chance"):
-        for name, value in _figures(scores.get(policy) or {}):
-            interval = scores["intervals"].get(name) if policy == "strict" else None
-            between = f"   [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""
-            lines.append(f"  {policy:9}{name:32} {_number(value)}{between}")
-    return "\n".join([*lines, *(f"  note: {note}" for note in scores["notes"])])
-
-
-def _figures(node: Result) -> list[tuple[str, Any]]:
-    """The figures of a policy, and those of each task; what is told apart further (by class …) is in ``--json``."""
-    from vidcausal.types import TASKS
-
-    figures = [(key, value) for key, value in node.items() if not isinstance(value, (dict, list))]
-    tasks = [(task, node[task]) for task in TASKS if isinstance(node.get(task), dict)]
-    return figures + [(f"{task} {key}", value) for task, inner in tasks for key, value in _figures(inner)]
-
-
 def _evaluate(args: argparse.Namespace) -> Done:
     from vidcausal.config.compose import compose
 
@@ -243,7 +214,7 @@ def run_evaluation(config: Result, overrides: Sequence[str], *, quiet: bool = Fa
     from vidcausal import api
 
     report = api.evaluate_config(config, overrides, progress=False if quiet else None)
-    scores = report.scores.to_json()
+    scores = scores_json(report.scores.to_json())
     value = {
         **scores,
         "num_samples": report.num_samples,
@@ -253,7 +224,7 @@ def run_evaluation(config: Result, overrides: Sequence[str], *, quiet: bool = Fa
         "output_dir": str(report.folder),
         "report": str(report.html),
     }
-    lines = [_score_text(scores), *(f"  {count} samples failed: {code}" for code, count in report.errors.items())]
+    lines = [score_text(scores), *(f"  {count} samples failed: {code}" for code, count in report.errors.items())]
     if report.lost:
         lines.append("  where samples ended: " + ", ".join(f"{stage} {count}" for stage, count in report.lost.items()))
     return Done(value, "\n".join([*lines, str(report.html)]), 1 if report.num_errors else 0)
@@ -325,16 +296,6 @@ def _doctor(args: argparse.Namespace) -> Done:
     return Done(doctor.summary(findings), "\n".join(f"{marks[f.status]} {f.name:36} {f.detail}" for f in findings))
 
 
-def _data_check(args: argparse.Namespace) -> Done:
-    from vidcausal.benchmarks import manifests
-
-    checks = manifests.check(args.benchmark, Path(args.data_dir))
-    bad = [check for check in checks if check.status in ("missing", "differs")]
-    lines = [f"{check.status:9} {check.path:30} {check.detail}" for check in checks]
-    value = {"benchmark": args.benchmark, "ok": not bad, "files": [check.to_json() for check in checks]}
-    return Done(value, "\n".join(lines), 1 if bad else 0)
-
-
 def _span(text: str) -> tuple[float, float]:
     try:
         start, end = (float(part) for part in text.replace(":", "-").split("-"))
@@ -395,12 +356,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_video_commands(add)
     _add_run_commands(add)
     add_worlds(commands, common, _Parser, lambda args: Done(*args.work(args)))
-    data = commands.add_parser("data", help="check a benchmark's files")
-    inner = data.add_subparsers(dest="data_command", metavar="check", parser_class=_Parser, required=True)
-    check = inner.add_parser("check", help="hashes and counts against the manifest", parents=[common])
-    check.set_defaults(function=_data_check)
-    check.add_argument("benchmark")
-    check.add_argument("--data-dir", required=True, help="folder with the benchmark's files")
+    add_report_commands(commands, common, _Parser, lambda args: Done(*args.work(args)))
     return parser
 
 
@@ -480,12 +436,6 @@ def _add_looking(command: argparse.ArgumentParser) -> None:
 
 
 def _add_run_commands(add: Add) -> None:
-    score = add("score", _score, "score a file of predictions, without a model")
-    score.add_argument("benchmark", help="vidcausal benchmarks")
-    score.add_argument("predictions", help="predictions.jsonl, lines of id and reply, or the official format")
-    score.add_argument("--annotations", help="the ground truth")
-    score.add_argument("--data-dir", help="the benchmark's folder")
-    score.add_argument("--policy", choices=["both", "official", "strict"], default="both")
     evaluate = add("evaluate", _evaluate, "run a benchmark; the arguments are overrides of configs/evaluate.yaml")
     evaluate.add_argument("overrides", nargs="+", metavar="KEY=VALUE", help="experiment=vcrbench_rrd limit=20 …")
     models = add("models", _models, "models and weights: what there is and what is here")
@@ -528,7 +478,9 @@ def guarded(function: Callable[[], Done], *, as_json: bool = False, verbose: boo
     """Run ``function``, print what it found or its error in one line, and return the exit code."""
     try:
         done = function()
-        _print(json.dumps(done.value, ensure_ascii=False, default=str) if as_json else done.text)
+        _print(
+            json.dumps(finite(done.value), ensure_ascii=False, default=str, allow_nan=False) if as_json else done.text
+        )
         return done.code
     except BrokenPipeError:
         # Whoever read our output has gone; what is still buffered must not raise once more when Python exits.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import csv
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -27,6 +29,45 @@ class FileCheck:
     def to_json(self) -> dict[str, str]:
         """Plain dict."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class About:
+    """Where a benchmark comes from: its sources, its license, who scores it."""
+
+    sources: tuple[str, ...]
+    license: str
+    scorer: str
+    """The official scorer's repository, commit and files, or why there is none."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dict."""
+        return asdict(self)
+
+
+def about(benchmark: str) -> About:
+    """What the manifest of a benchmark says of it.
+
+    Raises:
+        UnknownNameError: it has none.
+        DataError: the manifest lacks a part.
+    """
+    manifest = load_manifest(benchmark)
+    try:
+        return About(tuple(map(str, manifest["sources"])), str(manifest["license"]), _scorer(manifest))
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"data_manifests/{benchmark}.yaml lacks sources, license or official_scorer: {error}"
+        ) from error
+
+
+def _scorer(manifest: Mapping[str, Any]) -> str:
+    scorer = manifest["official_scorer"]
+    if not isinstance(scorer, Mapping):
+        return str(scorer or "none is published")
+    files = ", ".join(map(str, scorer.get("files") or ()))
+    at = f"{scorer['repository']}@{str(scorer.get('commit') or '')[:10]}".rstrip("@")
+    return f"{at} ({files})" if files else at
 
 
 def available() -> list[str]:
@@ -59,16 +100,12 @@ def check(benchmark: str, data_dir: Path) -> list[FileCheck]:
 
     Raises:
         UnknownNameError: no manifest of that name.
-        DataError: ``data_dir`` is not a folder, or not one file of the manifest is in it.
+        DataError: ``data_dir`` is not a folder.
     """
     manifest = load_manifest(benchmark)
     if not data_dir.is_dir():
         raise DataError(f"{data_dir} is not a folder; give the folder that holds the benchmark's files")
-    checks = [_check(entry, data_dir, benchmark) for entry in manifest["files"]]
-    if all(found.status in ("missing", "absent") for found in checks):
-        wanted = ", ".join(str(entry["path"]) for entry in manifest["files"])
-        raise DataError(f"none of the files of {benchmark} is in {data_dir}; they are: {wanted}")
-    return checks
+    return [_check(entry, data_dir, benchmark) for entry in manifest["files"]]
 
 
 def _check(entry: Mapping[str, Any], data_dir: Path, benchmark: str) -> FileCheck:
@@ -107,14 +144,16 @@ def _facts(entry: Mapping[str, Any], path: Path) -> list[tuple[str, Any, Any]]:
 
 
 def _count(path: Path) -> int | None:
-    """Entries of a JSON list or object, lines of a JSONL file, rows of a CSV file; None when it is none of these."""
-    text = path.read_text(encoding="utf-8", errors="replace")
-    if path.suffix == ".csv":
-        return max(0, sum(1 for row in csv.reader(io.StringIO(text)) if row) - 1)
-    if path.suffix == ".jsonl":
-        return sum(1 for line in text.splitlines() if line.strip())
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return None
-    return len(value) if isinstance(value, (list, dict)) else None
+    """Entries of a JSON list or object, rows of a table (without its header), lines of text; None where none is it."""
+    if path.suffix in (".json", ".jsonl", ".csv", ".txt"):
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+        if path.suffix == ".csv":
+            return max(sum(1 for row in csv.reader(io.StringIO(text)) if row) - 1, 0)
+        if path.suffix != ".json":
+            return sum(1 for line in text.split("\n") if line.strip())
+        try:
+            value = json.loads(text)
+        except ValueError:
+            return None
+        return len(value) if isinstance(value, (list, dict)) else None
+    return None

@@ -61,7 +61,8 @@ def grades(
 
 def grade(benchmark: Benchmark[Any], sample: Sample[Any], prediction: Prediction[Any] | None) -> Grade:
     """One sample; ``prediction`` is None where there is none."""
-    video = str(video_of(sample))
+    shared = video_of(sample)
+    video = ", ".join(map(str, shared)) if isinstance(shared, tuple) else str(shared)
     answered = prediction is not None and prediction.error is None
     if sample.task in FIGURES:
         value = _overlap(sample, prediction) if prediction is not None and answered else 0.0

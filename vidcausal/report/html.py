@@ -38,6 +38,24 @@ def write_report(run_dir: Path) -> Path:
     return target
 
 
+def write_audit_report(folder: Path) -> Path:
+    """Write ``folder/report.html`` for an audit: its table, then the plain run; returns its path.
+
+    Raises:
+        DataError: ``audit.json`` or the plain run's ``report.json`` is missing or not JSON.
+        OutputError: the folder cannot be written.
+    """
+    found, plain = _load(folder / "audit.json"), folder / "plain"
+    summary = _load(plain / "report.json")
+    media = {m["id"]: m for m in map(_load, sorted((plain / "media").glob("*.json")))}
+    remarks = [{"text": f"the run {mode}", "href": f"{mode}/report.html"} for mode in found["runs"]]
+    title = f"{summary['benchmark']}: what is left of the score"
+    whole = {**summary, "title": title, "remarks": [*(summary.get("remarks") or []), *remarks], "audit": found}
+    target = folder / "report.html"
+    write_atomic(target, render(whole, _rows(plain / "predictions.jsonl"), media).encode())
+    return target
+
+
 def render(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], media: Mapping[str, Any]) -> str:
     """The page as text; ``rows`` are lines of ``predictions.jsonl``, ``media`` maps sample ids to their pictures."""
     import jinja2
