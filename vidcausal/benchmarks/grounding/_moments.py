@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -37,6 +38,8 @@ Found: TypeAlias = Sequence[Spans]
 Measured: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
 """Figures, and the intervals of some of them."""
 
+ROW_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What taking a row of another form apart may raise."""
 THRESHOLDS = (0.3, 0.5, 0.7)
 QUESTION = (
     "Localize the visual content described by the given textual query '{query}' in the video, and output the start "
@@ -120,6 +123,18 @@ class MomentBenchmark(AnnotatedBenchmark):
 
     def _chance(self, truths: Samples, notes: list[str]) -> dict[str, Any]:
         return moment_chance(truths, notes)
+
+
+def seconds(value: Any) -> float:
+    """The length of a video.
+
+    Raises:
+        ValueError: not a finite number above 0.
+    """
+    length = float(value)
+    if not 0 < length < math.inf:
+        raise ValueError(f"the length of a video must be a finite number of seconds above 0, got {value!r}")
+    return length
 
 
 def with_submissions(

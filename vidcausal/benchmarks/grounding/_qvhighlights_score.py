@@ -44,7 +44,7 @@ def eval_submission(rows: Sequence[Row], truths: Sequence[Row], *, match_number:
     """
     try:
         return _eval_submission(rows, truths, match_number)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
         raise Stopped(f"{type(error).__name__}: {error}") from error
 
 

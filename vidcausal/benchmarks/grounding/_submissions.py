@@ -121,7 +121,11 @@ def given_windows(submission: Mapping[str, Any]) -> list[Any]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Whether a value is a number that can be seconds; whole numbers of hundreds of digits are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not abs(value) > _MOST
+
+
+_MOST = 1e15
 
 
 class Cleaned(NamedTuple):

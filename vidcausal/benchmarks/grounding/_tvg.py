@@ -30,7 +30,7 @@ THRESHOLDS = (0.3, 0.5, 0.7)
 
 _PAIR = re.compile(r"(\d+\.*\d*)\s*-\s*(\d+\.*\d*)")
 _PLAIN = re.compile(r"\b(\d+\.\d+\b|\b\d+)\b")
-_ERRORS = (AssertionError, AttributeError, LookupError, TypeError, ValueError, ZeroDivisionError)
+_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 _CUES = ("start", "end", "happen")
 
 

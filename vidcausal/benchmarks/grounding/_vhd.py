@@ -35,6 +35,7 @@ _TIME = re.compile(r"\b((\d{1,2}:\d{2}:\d{2}))\b|\b(\d+\.\d+\b|\b\d+)\b")
 _COUNT = re.compile(r"There are (\d+) highlight moments")
 _MOST = 100
 _SECONDS_A_CLIP = 2
+_HUGE = 1e300
 
 
 def highlights_question(query: str) -> str:
@@ -118,7 +119,11 @@ def saliency_of(prediction: Prediction[Any], asked: str) -> list[float] | None:
     submission = prediction.extra.get(SUBMISSION)
     if submission is not None:
         scores = submission.get("pred_saliency_scores")
-        numbers = isinstance(scores, list) and scores and all(isinstance(s, (int, float)) for s in scores)
+        numbers = (
+            isinstance(scores, list)
+            and scores
+            and all(isinstance(s, (int, float)) and not abs(s) > _HUGE for s in scores)
+        )
         return [float(score) for score in scores] if numbers else None
     if asked != "highlights":
         return None

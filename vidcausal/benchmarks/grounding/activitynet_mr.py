@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vidcausal.benchmarks.grounding._moments import MomentBenchmark, Spans
+from vidcausal.benchmarks.grounding._moments import ROW_ERRORS, MomentBenchmark, Spans
 from vidcausal.benchmarks.grounding._submissions import read_entries
 from vidcausal.benchmarks.grounding._tvg import official_tvg
 from vidcausal.benchmarks.grounding.charades_sta import tvg_rows, tvg_sample
@@ -71,7 +71,7 @@ class ActivityNetMR(MomentBenchmark):
         for number, row in _sentences(path, values) if by_video else tvg_rows(path):
             try:
                 yield tvg_sample(self, row, {})
-            except (KeyError, TypeError, ValueError, IndexError) as error:
+            except ROW_ERRORS as error:
                 raise DataError(
                     f"{path}, query {number} is not one of {self.name} ({type(error).__name__}: {error})"
                 ) from error

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from vidcausal.benchmarks.grounding._moments import (
+    ROW_ERRORS,
     Found,
     Measured,
     MomentBenchmark,
@@ -30,6 +31,7 @@ from vidcausal.benchmarks.grounding._moments import (
     Spans,
     moment_figures,
     percent_interval,
+    seconds,
     spans_of,
 )
 from vidcausal.benchmarks.grounding._submissions import SUBMISSION, given_windows, read_entries, read_rows_of_moments
@@ -70,7 +72,7 @@ class CGBench(MomentBenchmark):
         for index, row in enumerate(rows):
             try:
                 yield self._sample(index, row)
-            except (KeyError, TypeError, ValueError, IndexError) as error:
+            except ROW_ERRORS as error:
                 raise DataError(
                     f"{path}, question {index} is not one of CG-Bench ({type(error).__name__}: {error})"
                 ) from error
@@ -85,7 +87,7 @@ class CGBench(MomentBenchmark):
             media=self.media(video),
             target=tuple(Span(clue[0], clue[1]) for clue in clues),
             goal=question,
-            meta={"video": video, "duration": float(row["duration"]), "clues": clues, "qid": row.get("qid")},
+            meta={"video": video, "duration": seconds(row["duration"]), "clues": clues, "qid": row.get("qid")},
         )
 
     def read_submission(self, path: Path) -> Rows:
@@ -131,7 +133,7 @@ class CGBench(MomentBenchmark):
                 kept += response is _UNREADABLE
                 parsed = parsed if response is _UNREADABLE else response
                 ious.append(published_iou(p.sample.meta["clues"], parsed))
-            except (AttributeError, LookupError, TypeError, ValueError) as error:
+            except ROW_ERRORS as error:
                 notes.append(f"the official scorer stops: {type(error).__name__}: {error} (question {p.sample.id!r})")
                 return {}
         if not ious:

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vidcausal.benchmarks.grounding._moments import QUESTION, MomentBenchmark, Spans
+from vidcausal.benchmarks.grounding._moments import QUESTION, ROW_ERRORS, MomentBenchmark, Spans, seconds
 from vidcausal.benchmarks.grounding._submissions import read_entries
 from vidcausal.benchmarks.grounding._tvg import official_tvg
 from vidcausal.errors import DataError
@@ -52,7 +52,7 @@ class CharadesSTA(MomentBenchmark):
         for number, row in rows:
             try:
                 yield tvg_sample(self, row, self._lengths)
-            except (KeyError, TypeError, ValueError, IndexError) as error:
+            except ROW_ERRORS as error:
                 raise DataError(
                     f"{path}, query {number} is not one of {self.name} ({type(error).__name__}: {error})"
                 ) from error
@@ -152,7 +152,7 @@ def tvg_sample(benchmark: MomentBenchmark, row: Mapping[str, Any], lengths: Mapp
         goal=query,
         meta={
             "video": stem,
-            "duration": None if duration is None else float(duration),
+            "duration": None if duration is None else seconds(duration),
             "timestamp": tuple(row["timestamp"]),
         },
     )

@@ -26,7 +26,7 @@ import numpy as np
 
 from vidcausal.benchmarks.choice import letter
 from vidcausal.benchmarks.grounding._grounded import QUESTION, GroundedChoice, Samples, found_window
-from vidcausal.benchmarks.grounding._moments import Found, first_ious, spans_of
+from vidcausal.benchmarks.grounding._moments import ROW_ERRORS, Found, first_ious, seconds, spans_of
 from vidcausal.benchmarks.grounding._submissions import SUBMISSION, WINDOW_KEYS, read_entries, read_rows_of_moments
 from vidcausal.benchmarks.joining import UNKNOWN_ID
 from vidcausal.benchmarks.rows import BadLine, Rows, read_json
@@ -93,7 +93,12 @@ class NExTGQA(GroundedChoice):
             questions = _questions_beside(path, moments)
         for video, about in moments.items():
             for qid, segments in about["location"].items():
-                yield self._sample(video, qid, about, segments, questions.get(f"{video}_{qid}"))
+                try:
+                    yield self._sample(video, qid, about, segments, questions.get(f"{video}_{qid}"))
+                except ROW_ERRORS as error:
+                    raise DataError(
+                        f"{path}, question {video}_{qid} is not one of NExT-GQA ({type(error).__name__}: {error})"
+                    ) from error
 
     def _sample(
         self, video: str, qid: str, about: Mapping[str, Any], segments: Any, row: Mapping[str, str] | None
@@ -111,7 +116,7 @@ class NExTGQA(GroundedChoice):
             options=options,
             meta={
                 "video": video,
-                "duration": float(about["duration"]),
+                "duration": seconds(about["duration"]),
                 "spans": tuple(Span(float(s[0]), float(s[1])) for s in segments),
                 "segments": segments,
                 "groups": {"type": row["type"]} if row else {},
@@ -196,7 +201,7 @@ class NExTGQA(GroundedChoice):
             notes.append(f"official: {read} replies were turned into windows and answers by the sane parser")
         try:
             return eval_ground(self._samples, windows, answers)
-        except (ZeroDivisionError, LookupError, TypeError, ValueError) as error:
+        except ROW_ERRORS as error:
             notes.append(f"the official scorer stops: {type(error).__name__}: {error}")
             return {}
 

@@ -27,12 +27,14 @@ import numpy as np
 
 from vidcausal.benchmarks.grounding._moments import (
     QUESTION,
+    ROW_ERRORS,
     Found,
     Measured,
     MomentBenchmark,
     Samples,
     Spans,
     percent_interval,
+    seconds,
 )
 from vidcausal.benchmarks.grounding._qvhighlights_score import Stopped, clip_ratings, eval_submission
 from vidcausal.benchmarks.grounding._submissions import SUBMISSION
@@ -101,16 +103,14 @@ class QVHighlights(MomentBenchmark):
         for number, row in enumerate(file.rows, start=1):
             try:
                 yield self._sample(row)
-            except (KeyError, TypeError, ValueError, IndexError) as error:
+            except ROW_ERRORS as error:
                 raise DataError(
                     f"{path}, query {number} (qid {row.get('qid')!r}) is not one of QVHighlights: "
                     f"{type(error).__name__}: {error}"
                 ) from error
 
     def _sample(self, row: Mapping[str, Any]) -> Sample[Spans]:
-        query, duration = str(row["query"]).strip(), float(row["duration"])
-        if not duration > 0:
-            raise ValueError(f"duration must be more than 0 seconds, got {row['duration']!r}")
+        query, duration = str(row["query"]).strip(), seconds(row["duration"])
         windows = row.get("relevant_windows")
         meta = {"video": str(row["vid"]), "duration": duration, "truth": row}
         if "saliency_scores" in row:

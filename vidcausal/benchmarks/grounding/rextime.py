@@ -23,7 +23,7 @@ import numpy as np
 
 from vidcausal.benchmarks.choice import letter
 from vidcausal.benchmarks.grounding._grounded import QUESTION, GroundedChoice, Samples, found_window, recall_values
-from vidcausal.benchmarks.grounding._moments import Found
+from vidcausal.benchmarks.grounding._moments import ROW_ERRORS, Found, seconds
 from vidcausal.benchmarks.grounding._submissions import SUBMISSION, read_entries
 from vidcausal.benchmarks.joining import UNKNOWN_ID
 from vidcausal.errors import DataError
@@ -56,7 +56,7 @@ class ReXTime(GroundedChoice):
         for number, row in values:
             try:
                 yield self._sample(row)
-            except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            except ROW_ERRORS as error:
                 raise DataError(
                     f"{path}, question {number} is not one of ReXTime ({type(error).__name__}: {error})"
                 ) from error
@@ -81,7 +81,7 @@ class ReXTime(GroundedChoice):
             options=options,
             meta={
                 "video": video,
-                "duration": float(row["duration"]),
+                "duration": seconds(row["duration"]),
                 "spans": tuple(Span(float(w[0]), float(w[1])) for w in windows),
                 "windows": windows,
                 "answer": answer,
@@ -110,7 +110,7 @@ class ReXTime(GroundedChoice):
                 rows = [{key: row[key] for key in row if key != "pred_relevant_windows"} for row in rows]
         try:
             return eval_submission(rows, {sample.id: sample for sample in self._samples})
-        except (AssertionError, LookupError, TypeError, ValueError, ZeroDivisionError) as error:
+        except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as error:
             said = str(error) if str(error).startswith("AssertionError") else f"{type(error).__name__}: {error}"
             notes.append(f"the official scorer stops: {said}")
             return {}
