@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +22,8 @@ from vidcausal.benchmarks.qa._lmms import (
     ranked,
 )
 from vidcausal.benchmarks.qa._suite_times import charades_figures, charades_times
+from vidcausal.benchmarks.registry import create_benchmark
+from vidcausal.benchmarks.score_file import score_file
 
 OPTIONS = {"A": "walk", "B": "run", "C": "sit down", "D": "stand up", "E": "jump"}
 
@@ -144,3 +148,43 @@ def test_other_rules() -> None:
     assert egoschema_letter("first he will run and then sit down", OPTIONS) == ("B", True)
     assert mvbench_answer("a man walks") == "A"
     assert mvbench_answer("1,000 cats?") == "1000 cats"
+
+
+# ---- the recorded replies, scored as files of predictions -----------------------------------------------------------
+
+
+def _lines(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return path
+
+
+@pytest.mark.golden
+@pytest.mark.data
+@pytest.mark.parametrize(("benchmark", "file"), [("videomme", "videomme_2700.jsonl"), ("mlvu", "4_count.json")])
+def test_recorded_replies_of_the_ranked_extractor_score_as_recorded(
+    cases: dict[str, Any], annotations: Path, tmp_path: Path, benchmark: str, file: str
+) -> None:
+    path = annotations / benchmark / file
+    own = cases[f"{benchmark}.extract_characters_regex"]
+    samples = list(create_benchmark(benchmark, annotations=path).samples())[: len(own)]
+    rows = [{"id": s.id, "reply": case["input"]} for s, case in zip(samples, own, strict=True)]
+    hits = [case["output"] == "ABCD"[s.target] for s, case in zip(samples, own, strict=True)]
+    assert 0 < sum(hits) < len(hits)
+    official = score_file(benchmark, _lines(tmp_path / "p.jsonl", rows), path).official
+    found = official["videomme_perception_score"] if benchmark == "videomme" else official["count"]
+    assert found == pytest.approx(100 * sum(hits) / len(hits))
+
+
+@pytest.mark.golden
+@pytest.mark.data
+def test_recorded_replies_of_mvbench_score_as_recorded(
+    cases: dict[str, Any], annotations: Path, tmp_path: Path
+) -> None:
+    path = annotations / "mvbench" / "action_sequence.json"
+    own = cases["mvbench.mcq_acc"]
+    samples = [s for s in create_benchmark("mvbench", annotations=path).samples() if s.target == 0][: len(own)]
+    rows = [{"id": s.id, "reply": case["pred"]} for s, case in zip(samples, own, strict=True)]
+    assert all(case["gold"] == "A" for case in own)
+    judged = [case["output"] for case in own if case["pred"] != ""]
+    official = score_file("mvbench", _lines(tmp_path / "p.jsonl", rows), path).official
+    assert official["mvbench_action_sequence"] == pytest.approx(100 * sum(judged) / len(judged))

@@ -58,16 +58,32 @@ class SuiteBenchmark(ChoiceBenchmark):
         rows: list[dict[str, Any]] = []
         for number, value in numbered:
             try:
-                rows += self.submitted(value)
+                rows += [self._logged(value)] if _is_logged(value) else self.submitted(value)
             except CRASHES as error:
                 bad.append(BadLine(number, f"not as submitted to {self.name} ({type(error).__name__}: {error})"))
             except DataError as error:
                 bad.append(BadLine(number, str(error)))
         if not rows:
             why = f"; {min(bad)}" if bad else ""
-            official = f", or {self.submission}" if self.submission else ""
-            raise DataError(f'{path} holds no prediction{why}. Give lines of {{"id", "reply"}}{official}')
+            official = ", ".join(filter(None, (self.submission, "samples that lmms-eval logged")))
+            raise DataError(f'{path} holds no prediction{why}. Give lines of {{"id", "reply"}}, or {official}')
         return Rows(path, tuple(rows), tuple(sorted(bad)))
+
+    def _logged(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        """A row of lmms-eval's logged samples; the question is named in the document or in what was scored."""
+        reply = value["filtered_resps"] if "filtered_resps" in value else value["resps"]
+        while isinstance(reply, list):
+            reply = reply[0]
+        known = {sample.id for sample in self._samples}
+        named = [inner.get(key) for inner in value.values() if isinstance(inner, dict) for key in ("question_id", "id")]
+        identity = next((name for name in named if name in known), None)
+        if identity is None and self.in_harness_order():
+            identity = self._samples[value["doc_id"]].id
+        return {"id": identity or f"doc {value['doc_id']}", "reply": reply}
+
+    def in_harness_order(self) -> bool:
+        """Whether lmms-eval's ``doc_id`` is the place in the annotations."""
+        return False
 
     def submitted(self, value: Any) -> Iterable[dict[str, Any]]:
         """Rows with ``id`` and ``reply`` out of one value of an official submission.
@@ -137,6 +153,10 @@ def _is_row(value: Any) -> bool:
         and ("id" in value or "qid" in value)
         and any(key in value for key in ("reply", "pred", "error"))
     )
+
+
+def _is_logged(value: Any) -> bool:
+    return isinstance(value, dict) and "doc_id" in value and ("filtered_resps" in value or "resps" in value)
 
 
 # ---- figures ------------------------------------------------------------------------------------------------------

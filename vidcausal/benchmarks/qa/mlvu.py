@@ -143,6 +143,8 @@ class Mlvu(RuledBenchmark):
 
     def submitted(self, value: Any) -> Iterable[dict[str, Any]]:
         """Rows of the official script, of Video-CCAM's, or of the judge of written answers."""
+        if "question_id" in value and "option" in value:
+            raise DataError("letters for MLVU's test server: the test questions and their answers are not published")
         if "res_list" in value:
             yield from self._by_question(value["res_list"])
             return

@@ -124,6 +124,10 @@ class MvBench(RuledBenchmark):
         bare = self.media(video, clip_spans=spans)
         return bare if Path(bare.videos[0]).is_file() else self.media(f"{folder}/{video}", clip_spans=spans)
 
+    def in_harness_order(self) -> bool:
+        """With the file of one task: lmms-eval logs each task by itself, and does not name it in the rows."""
+        return self.annotations_path.is_file() and len({sample.meta["task"] for sample in self._samples}) == 1
+
     # ---- replies -------------------------------------------------------------------------------------------------
 
     def submitted(self, value: Any) -> Iterable[dict[str, Any]]:
