@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from vidcausal.benchmarks.dense import _dense
 from vidcausal.benchmarks.score_file import score_file
-from vidcausal.metrics.caption_tools import CaptionToolError, find_jars
+from vidcausal.metrics.caption_tools import CaptionToolError, caption_tools, find_jars
 from vidcausal.types import Scores
 
-pytestmark = [pytest.mark.golden, pytest.mark.data]
+# Java does most of the work, which takes a minute alone and much longer beside other work.
+pytestmark = [pytest.mark.golden, pytest.mark.data, pytest.mark.timeout(1800)]
 
 
-@pytest.fixture(autouse=True)
-def _java() -> None:
+@pytest.fixture(autouse=True, scope="module")
+def _one_java() -> Iterator[None]:
+    """All calls share one METEOR: it takes longer to start than to answer."""
     try:
         find_jars()
     except CaptionToolError as error:
         pytest.skip(f"recorded with METEOR and the PTB tokenizer: {error}")
+    with caption_tools() as tools, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_dense, "caption_tools", lambda timeout: nullcontext(tools))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +36,11 @@ def scored(shared_data: Path) -> Callable[..., Scores]:
     known: dict[tuple[str, ...], Scores] = {}
 
     def score(name: str, pred: str, *refs: str) -> Scores:
-        if (name, pred, *refs) not in known:
+        call = (name, pred, *refs)
+        if call not in known:
             annotations = ",".join(str(shared_data / ref) for ref in refs)
-            known[name, pred, *refs] = score_file(name, shared_data / "golden" / pred, annotations)
-        return known[name, pred, *refs]
+            known[call] = score_file(name, shared_data / "golden" / pred, annotations)
+        return known[call]
 
     return score
 

@@ -22,26 +22,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from vidcausal.benchmarks._vcrbench_files import Entry, entries_of, read_entries
-from vidcausal.benchmarks.joining import (
-    NO_REPLY,
-    UNKNOWN_ID,
-    expected_samples,
-    is_answered,
-    join,
-    latest_by_id,
-    scored_order,
-)
+from vidcausal.benchmarks.joining import NO_REPLY, UNKNOWN_ID, join
+from vidcausal.benchmarks.order_score import score_orders, true_order
 from vidcausal.errors import DataError
-from vidcausal.metrics.ordering import (
-    chance,
-    exact_match,
-    kendall_tau,
-    official_scores,
-    position_hits,
-    strict_scores,
-)
-from vidcausal.metrics.statistics import bootstrap_interval, wilson_interval
-from vidcausal.parsing import parse_order
+from vidcausal.metrics.ordering import official_scores
 from vidcausal.types import Media, Prediction, Sample, Scores
 
 Answer: TypeAlias = tuple[int, ...]
@@ -209,35 +193,15 @@ class VCRBench:
         ``expected`` limits the ground truths to the first ones of the file, as a run with ``limit`` asks them (a
         predicted question always is among them). Without annotations only the questions of the predictions are known.
         """
-        notes: list[str] = []
-        official = self._official(predictions, notes)
-        latest = latest_by_id(predictions, notes)
-        truths = expected_samples(self._samples, latest, expected)
-        if self.annotations_path is None:
-            notes.append("no annotations were given or found: questions without a prediction cannot be seen")
-        answers = [_target(sample) for sample in truths]
-        goals = [sample.goal for sample in truths]
-        answered = [is_answered(s, latest) for s in truths]
-        read = [
-            parse_order(latest[s.id].reply, len(a)) if there else None
-            for s, a, there in zip(truths, answers, answered, strict=True)
-        ]
-        num_answered = sum(answered)
-        unparsed = sum(there and order is None for there, order in zip(answered, read, strict=True))
-        share = unparsed / num_answered if num_answered else 0.0
-        strict = strict_scores(answers, read, goals)
-        scored = [scored_order(sample, latest) for sample in truths]
-        return Scores(
-            benchmark=self.name,
-            official=official,
-            strict={**strict, "invalid_rate": 100 * share},
-            count=len(truths),
-            coverage=num_answered / len(truths),
-            unparsed=share,
-            chance=chance(answers),
-            intervals=_intervals(truths, answers, read),
-            scored=strict_scores(answers, scored, goals) if any(scored) else None,
-            notes=tuple(notes),
+        unseen = "no annotations were given or found: questions without a prediction cannot be seen"
+        return score_orders(
+            self.name,
+            self._samples,
+            predictions,
+            self._official,
+            expected=expected,
+            video_of=lambda sample: str(sample.meta.get("video_file") or sample.id),
+            notes=[unseen] if self.annotations_path is None else [],
         )
 
     def _official(self, predictions: Sequence[Prediction[Answer]], notes: list[str]) -> dict[str, Any]:
@@ -254,8 +218,8 @@ class VCRBench:
                 notes.append(f"the official scorer stops: the prediction of {p.sample.id!r} is not text")
                 return {}
             own = p.extra.get("answer")
-            answer = list(own) if isinstance(own, list) else list(_target(p.sample))
-            differing += answer != list(_target(p.sample))
+            answer = list(own) if isinstance(own, list) else list(true_order(p.sample))
+            differing += answer != list(true_order(p.sample))
             answers.append(answer)
             orders.append(parse_official(p.reply, len(answer)))
             goals.append(p.sample.goal)
@@ -265,33 +229,3 @@ class VCRBench:
         if differing:
             notes.append(f"{differing} rows carry another answer than the annotation's; the official score uses theirs")
         return official_scores(answers, orders, goals)
-
-
-def _target(sample: Sample[Answer]) -> Answer:
-    if sample.target is None:
-        raise DataError(f"question {sample.id!r} has no true order to score against")
-    return sample.target
-
-
-def _intervals(
-    truths: Sequence[Sample[Answer]], answers: Sequence[Answer], read: Sequence[Answer | None]
-) -> dict[str, Any]:
-    """95 % intervals of the strict figures: bootstrap over videos, and Wilson for the accuracy."""
-    videos = [str(s.meta.get("video_file") or s.id) for s in truths]
-    matches = [float(exact_match(a, p)) for a, p in zip(answers, read, strict=True)]
-    hits = [float(sum(position_hits(a, p))) for a, p in zip(answers, read, strict=True)]
-    lengths = [float(len(a)) for a in answers]
-    out: dict[str, Any] = {
-        "accuracy": _percent(bootstrap_interval(matches, clusters=videos)),
-        "accuracy_wilson": _percent(wilson_interval(int(sum(matches)), len(matches))),
-        "step_accuracy": _percent(bootstrap_interval(hits, weights=lengths, clusters=videos)),
-        "goal_mean_accuracy": _percent(bootstrap_interval(matches, clusters=videos, groups=[s.goal for s in truths])),
-    }
-    pairs = [(v, kendall_tau(a, p)) for v, a, p in zip(videos, answers, read, strict=True) if p is not None]
-    if pairs:
-        out["kendall_tau"] = list(bootstrap_interval([t for _, t in pairs], clusters=[v for v, _ in pairs]))
-    return out
-
-
-def _percent(interval: tuple[float, float]) -> list[float]:
-    return [100 * interval[0], 100 * interval[1]]
