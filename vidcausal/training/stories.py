@@ -30,6 +30,10 @@ ROWS, COLUMNS = 6, 10
 """Rows and columns of places that things are told apart by: halves, thirds and fifths of a picture."""
 SHARED_WEIGHT = 0.1
 """Weight of words that all options of a question share: they only say how the narrator puts it today."""
+HEIGHTS = ("top", "middle", "bottom")
+SIDES = ("far left", "left", "middle", "right", "far right")
+LOOKS = 5
+"""How often a video's row asks where a colored thing is."""
 COLOR_NAMES = tuple(COLORS)
 QUERIES = 3
 """Moments that are asked for in a video at most."""
@@ -126,6 +130,7 @@ class Storyteller:
             self._ask(row, "\n", question, 0, "ask")
             if rng.random() < 0.5:
                 self._ask(row, "", question, describe, "recall")
+        self._look_for_things(row, story, times, clock, rng)
         return Example("video", frames, _array(clock.shown), row, self._words(story, times), cells, present)
 
     def frames(self, seed: int) -> Example:
@@ -247,6 +252,20 @@ class Storyteller:
         ids = [*prompt, *answer]
         row.add(ids, answer=len(prompt), parent=parent, weights=weights, task=f"{task} {question.type}")
 
+    def _look_for_things(
+        self, row: Row, story: Story, times: Sequence[float], clock: Clock, rng: random.Random
+    ) -> None:
+        """Where colored things are at some of the frames: what stands still is in no caption, and few questions ask."""
+        _, static = self.world.stage(story)
+        for frame in (rng.randrange(len(times)) for _ in range(LOOKS)):
+            seen = (*self.world.scene(story, times[frame]), *static)
+            things = [thing for thing in seen if thing.color and 0 <= thing.x < 1 and 0 <= thing.y < 1]
+            if things:
+                thing = rng.choice(things)
+                place = f"{HEIGHTS[int(thing.y * len(HEIGHTS))]} {SIDES[int(thing.x * len(SIDES))]}"
+                when = text.TIME_FORMAT.format(clock.shown[frame])
+                self._add(row, f"\nwhere is the {thing.color} {thing.kind} at {when}\n", place, 0, "look")
+
     def _without_video(self, kind: str, row: Row) -> Example:
         size = self.shape.size
         empty = np.zeros((0, size, size, 3), np.uint8)
@@ -315,7 +334,7 @@ def all_kinds(worlds: Sequence[str]) -> list[str]:
 def narration(worlds: Sequence[str], count: int = 3000) -> set[str]:
     """What the narrators say in ``count`` stories of each world: captions, goals, questions, options, prompts."""
     said = {prompt.replace("{", " ").replace("}", " ") for prompt in text.PROMPTS.values()}
-    said |= {"clip order two steps when events"}
+    said |= {"clip order two steps when events", "where is the at", *HEIGHTS, *SIDES}
     for name in worlds:
         world = create_world(name)
         for seed in range(count):
