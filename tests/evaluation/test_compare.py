@@ -12,7 +12,7 @@ import pytest
 
 import vidcausal as vc
 from vidcausal.errors import ConfigError, DataError, UnknownNameError
-from vidcausal.evaluation.compare import Graded, compare, load_graded
+from vidcausal.evaluation.compare import Graded, compare, load_graded, values_of
 from vidcausal.evaluation.grades import Grade, grade, spans_of
 from vidcausal.metrics.statistics import mcnemar, paired_bootstrap
 from vidcausal.types import Media, Prediction, Sample, Span
@@ -112,6 +112,24 @@ def test_what_cannot_be_compared() -> None:
         compare(graded(answers("1")), graded({"else": True}, "c"))
 
 
+def test_what_was_scored_by_likelihood_is_compared_beside_what_was_said() -> None:
+    def answered(*pairs: tuple[bool, bool | None]) -> Graded:
+        grades = {f"q{n}": Grade("ask", f"v{n}", said, float(said), scored) for n, (said, scored) in enumerate(pairs)}
+        return Graded(Path("run"), "b", grades, {}, {})
+
+    first = answered((False, True), (True, True), (False, False), (True, None))
+    second = answered((False, False), (True, True), (True, True), (False, True))
+    said, scored = compare(first, second).parts
+    assert (said.figure, scored.figure) == ("accuracy", "accuracy, scored by likelihood")
+    assert (said.only_first, said.only_second) == (1, 1)
+    assert (scored.both, scored.only_first, scored.only_second, scored.neither) == (1, 1, 2, 0)
+    assert scored.first == pytest.approx(50.0), "what was not scored is wrong"
+    assert values_of(first, "ask", scored.figure)[0] == [1.0, 1.0, 0.0, 0.0]
+    assert values_of(first, "ask", said.figure)[0] == [0.0, 1.0, 0.0, 1.0]
+    without = compare(first, graded(answers("0101"), "b")).parts
+    assert [part.figure for part in without] == ["accuracy"], "a run that scored nothing has nothing to compare"
+
+
 # ---- files ------------------------------------------------------------------------------------------------------
 
 
@@ -209,6 +227,36 @@ def test_answers_are_right_or_wrong() -> None:
         assert (wrong.right, wrong.value) == (False, 0.0)
     sample: Sample[int] = Sample("s", "ask", "?", Media(("v.mp4",)), target=1)
     assert grade(Letters(), sample, None).right is False  # type: ignore[arg-type]
+
+
+def test_options_and_orders_that_were_scored() -> None:
+    def scored(task: str, target: Any, **extra: Any) -> bool | None:
+        sample: Sample[Any] = Sample("s", task, "?", Media(("v.mp4",)), target=target, options=("x", "y"))  # type: ignore[arg-type]
+        return grade(Letters(), sample, Prediction(sample, "?", None, extra)).scored  # type: ignore[arg-type]
+
+    assert scored("ask", 1, option=1) is True
+    assert scored("ask", 1, option=0) is False
+    for nothing in (None, True, float("nan"), "1"):
+        assert scored("ask", 1, option=nothing) is None
+
+
+def test_an_order_that_was_scored() -> None:
+    class Orders:
+        name = "orders"
+
+        def is_right(self, prediction: Prediction[Any]) -> bool | None:
+            return False
+
+    sample: Sample[Any] = Sample("s", "order", "?", Media(("v.mp4",)), target=(2, 1, 3))
+    for order, expected in (
+        ([2, 1, 3], True),
+        (["2", "1", "3"], True),
+        ([1, 2, 3], False),
+        ([2, 1], None),
+        (None, None),
+    ):
+        found = grade(Orders(), sample, Prediction(sample, "", None, {"order": order}))  # type: ignore[arg-type]
+        assert found.scored is expected
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from vidcausal.cache import write_atomic, write_json
-from vidcausal.evaluation.compare import ALL, Graded, compare, load_graded
+from vidcausal.evaluation.compare import ALL, Graded, Part, compare, load_graded, values_of
 from vidcausal.evaluation.results import Report
 from vidcausal.metrics.statistics import bootstrap_interval
 from vidcausal.reasoning.audit import MODES
@@ -109,7 +109,7 @@ def write(folder: Path, runs: Mapping[str, Report]) -> AuditReport:
     graded = {mode: load_graded(report.folder) for mode, report in runs.items()}
     plain = graded[PLAIN]
     chance = runs[PLAIN].scores.chance
-    rows = [row for task in _tasks(plain) for row in _rows(task, graded, runs, chance)]
+    rows = tuple(_rows(graded, runs, chance))
     notes = [
         f"{mode}: {report.num_errors} of {report.num_samples} samples failed and count as wrong ({_codes(report)})"
         for mode, report in runs.items()
@@ -121,7 +121,7 @@ def write(folder: Path, runs: Mapping[str, Report]) -> AuditReport:
         plain.benchmark,
         about.get("model", ""),
         about.get("strategy", ""),
-        tuple(rows),
+        rows,
         dict(runs),
         tuple(notes),
     )
@@ -134,42 +134,37 @@ def _codes(report: Report) -> str:
     return ", ".join(f"{code} {count}" for code, count in sorted(report.errors.items()))
 
 
-def _tasks(plain: Graded) -> list[str]:
-    return list(dict.fromkeys(grade.task for grade in plain.grades.values() if grade.value is not None))
+def _rows(graded: Mapping[str, Graded], runs: Mapping[str, Report], chance: Mapping[str, Any]) -> Iterator[Left]:
+    plain = graded[PLAIN]
+    found = {mode: {(p.task, p.figure): p for p in compare(plain, run).parts} for mode, run in graded.items()}
+    for task, figure in found[PLAIN]:
+        guessed = None if task == ALL else _guessed(task, chance)
+        for mode in runs:
+            if task != ALL and (part := found[mode].get((task, figure))) is not None:
+                yield _left(mode, part, graded[mode], guessed, sum(runs[mode].errors.values()))
 
 
-def _rows(task: str, graded: Mapping[str, Graded], runs: Mapping[str, Report], chance: Mapping[str, Any]) -> list[Left]:
-    parts = {mode: _part(graded[PLAIN], run, task) for mode, run in graded.items()}
-    guessed = _guessed(task, chance)
-    rows = []
-    for mode, part in parts.items():
-        own = [grade for grade in graded[mode].grades.values() if grade.task == task and grade.value is not None]
-        low, high = bootstrap_interval([grade.value or 0.0 for grade in own], clusters=[grade.video for grade in own])
-        lead = None if guessed is None else part.first - guessed
-        left = None if lead is None or lead <= 0 or guessed is None else (part.second - guessed) / lead
-        is_plain = mode == PLAIN
-        rows.append(
-            Left(
-                mode,
-                SHOWN[mode],
-                task,
-                part.figure,
-                part.count,
-                part.second,
-                (100 * low, 100 * high),
-                guessed,
-                None if is_plain else part.difference,
-                None if is_plain else part.interval,
-                None if is_plain else part.bootstrap_p,
-                None if is_plain else left,
-                sum(runs[mode].errors.values()),
-            )
-        )
-    return rows
-
-
-def _part(plain: Graded, run: Graded, task: str) -> Any:
-    return next(part for part in compare(plain, run).parts if part.task == task and part.task != ALL)
+def _left(mode: str, part: Part, run: Graded, guessed: float | None, errors: int) -> Left:
+    values, videos = values_of(run, part.task, part.figure)
+    low, high = bootstrap_interval(values, clusters=videos)
+    lead = None if guessed is None else part.first - guessed
+    left = None if lead is None or lead <= 0 or guessed is None else (part.second - guessed) / lead
+    is_plain = mode == PLAIN
+    return Left(
+        mode,
+        SHOWN[mode],
+        part.task,
+        part.figure,
+        part.count,
+        part.second,
+        (100 * low, 100 * high),
+        guessed,
+        None if is_plain else part.difference,
+        None if is_plain else part.interval,
+        None if is_plain else part.bootstrap_p,
+        None if is_plain else left,
+        errors,
+    )
 
 
 def _guessed(task: str, chance: Mapping[str, Any]) -> float | None:
@@ -193,7 +188,7 @@ def cells(row: Left) -> tuple[str, ...]:
         "" if row.difference is None else f"{row.difference:+.1f}",
         "" if row.difference_interval is None else _between(row.difference_interval),
         "" if row.p_value is None else f"{row.p_value:.3f}",
-        "" if row.left is None else f"{100 * row.left:.0f} %",
+        "" if row.left is None else f"{100 * row.left:.0f} %" if row.left > 0 else "nothing",
     )
 
 

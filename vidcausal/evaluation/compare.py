@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from vidcausal.evaluation.grades import FIGURES, Grade, grades
 from vidcausal.metrics.statistics import mcnemar, paired_bootstrap
 
 ALL = "all"
+SCORED = "accuracy, scored by likelihood"
 PREDICTIONS, REPORT = "predictions.jsonl", "report.json"
 
 
@@ -36,7 +37,8 @@ class Part:
 
     Attributes:
         task: its name; ``all`` for several together.
-        figure: what is averaged: ``accuracy``, or one of :data:`~vidcausal.evaluation.grades.FIGURES`.
+        figure: what is averaged: ``accuracy`` of what the replies say, :data:`SCORED`, or one of
+            :data:`~vidcausal.evaluation.grades.FIGURES`.
         count: samples in both runs.
         first: the figure of the first run, in percent.
         second: of the second.
@@ -202,18 +204,25 @@ Pairs = Mapping[str, tuple[Grade, Grade]]
 def _parts(pairs: Pairs) -> list[Part]:
     tasks: dict[str, list[tuple[Grade, Grade]]] = {}
     for pair in pairs.values():
-        if all(grade.value is not None for grade in pair):
-            tasks.setdefault(pair[0].task, []).append(pair)
-    parts = [_part(task, FIGURES.get(task, "accuracy"), own) for task, own in tasks.items()]
+        tasks.setdefault(pair[0].task, []).append(pair)
+    parts: list[Part] = []
+    for task, own in tasks.items():
+        if valued := [pair for pair in own if all(grade.value is not None for grade in pair)]:
+            parts.append(_part(task, FIGURES.get(task, "accuracy"), valued))
+        if all(any(pair[run].scored is not None for pair in own) for run in (0, 1)):
+            parts.append(_part(task, SCORED, [(_as_scored(one), _as_scored(two)) for one, two in own]))
     judged = [pair for own in tasks.values() for pair in own if all(grade.right is not None for grade in pair)]
     if len(tasks) > 1 and judged:
-        right = [(_as_right(one), _as_right(two)) for one, two in judged]
-        parts.insert(0, _part(ALL, "right answers", right))
+        parts.insert(0, _part(ALL, "right answers", [(_as_right(one), _as_right(two)) for one, two in judged]))
     return parts
 
 
 def _as_right(grade: Grade) -> Grade:
-    return Grade(grade.task, grade.video, grade.right, float(bool(grade.right)))
+    return replace(grade, value=float(bool(grade.right)))
+
+
+def _as_scored(grade: Grade) -> Grade:
+    return replace(grade, right=bool(grade.scored), value=float(bool(grade.scored)))
 
 
 def _part(task: str, figure: str, pairs: Sequence[tuple[Grade, Grade]]) -> Part:
@@ -244,6 +253,15 @@ def _part(task: str, figure: str, pairs: Sequence[tuple[Grade, Grade]]) -> Part:
     )
 
 
+def values_of(run: Graded, task: str, figure: str) -> tuple[list[float], list[str]]:
+    """What each sample of a task is worth in a figure of :class:`Part`, and its video."""
+    own = [grade for grade in run.grades.values() if grade.task == task]
+    if figure == SCORED:
+        return [float(bool(grade.scored)) for grade in own], [grade.video for grade in own]
+    kept = [(grade.value, grade.video) for grade in own if grade.value is not None]
+    return [value for value, _ in kept], [video for _, video in kept]
+
+
 def _flips(pairs: Pairs, first: Graded, second: Graded) -> list[Flip]:
     return [
         Flip(
@@ -264,7 +282,8 @@ def _notes(first: Graded, second: Graded, pairs: Pairs) -> list[str]:
     for own, other in ((first, second), (second, first)):
         if alone := len(own.grades) - len(pairs):
             notes.append(f"{alone} questions of {own.path} are not in {other.path} and were left out")
-    if ungraded := sum(any(grade.value is None for grade in pair) for pair in pairs.values()):
+    unscored = [pair for pair in pairs.values() if all(grade.scored is None for grade in pair)]
+    if ungraded := sum(any(grade.value is None for grade in pair) for pair in unscored):
         notes.append(f"{ungraded} questions have no right and wrong and were left out")
     if any(grade.right is not None and grade.task == "ground" for pair in pairs.values() for grade in pair):
         notes.append("a moment counts as right where its IoU with a true one is 0.5 or more")

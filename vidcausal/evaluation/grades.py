@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vidcausal.benchmarks.choice import video_of
+from vidcausal.benchmarks.joining import scored_order
 from vidcausal.metrics.grounding import best_iou, event_f1
 from vidcausal.parsing import parse_events, parse_spans
 from vidcausal.protocols import Benchmark
@@ -29,21 +31,23 @@ class Grade:
         right: an order or answer that is right, a moment with an IoU of :data:`RIGHT_IOU`; None where a task has no
             right and wrong (events, open-ended questions without a judge).
         value: in [0, 1]: 1 or 0 for right and wrong, or the figure of :data:`FIGURES`; None where there is none.
+        scored: whether the option or order that was chosen by likelihood is right; None where none was.
     """
 
     task: str
     video: str
     right: bool | None
     value: float | None
+    scored: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain dict, for ``report.json``."""
-        return {"task": self.task, "video": self.video, "right": self.right, "value": self.value}
+        return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Grade:
         """The inverse of :meth:`to_json`."""
-        return cls(str(row["task"]), str(row["video"]), row["right"], row["value"])
+        return cls(str(row["task"]), str(row["video"]), row["right"], row["value"], row.get("scored"))
 
 
 def grades(
@@ -70,11 +74,19 @@ def grade(benchmark: Benchmark[Any], sample: Sample[Any], prediction: Prediction
             return Grade(sample.task, video, None, None)
         return Grade(sample.task, video, value >= RIGHT_IOU if sample.task == "ground" else None, value)
     judged = judge(benchmark, prediction) if prediction is not None and answered else (False, True)
-    return Grade(sample.task, video, None, None) if judged is None else _right_or_wrong(sample.task, video, judged[0])
+    scored = _scored(sample, prediction) if prediction is not None and answered else None
+    if judged is None:
+        return Grade(sample.task, video, None, None, scored)
+    return Grade(sample.task, video, judged[0], float(judged[0]), scored)
 
 
-def _right_or_wrong(task: str, video: str, right: bool) -> Grade:
-    return Grade(task, video, right, float(right))
+def _scored(sample: Sample[Any], prediction: Prediction[Any]) -> bool | None:
+    if sample.task == "order":
+        order = scored_order(sample, {sample.id: prediction})
+        return None if order is None else list(order) == list(sample.target or ())
+    option = prediction.extra.get("option")
+    chosen = isinstance(option, int) and not isinstance(option, bool)
+    return option == sample.target if chosen and sample.options else None
 
 
 def judge(benchmark: Benchmark[Any], prediction: Prediction[Any]) -> tuple[bool, bool] | None:

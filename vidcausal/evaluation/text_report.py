@@ -45,7 +45,8 @@ class Setup:
         seed: of the drawing.
         dtype: for a model given by name.
         device: for a model given by name.
-        max_new_tokens: limit of a reply.
+        max_new_tokens: limit of a reply to a question.
+        order_tokens: limit of a reply that lists an order.
         progress: a bar on stderr; None shows it on a terminal only.
     """
 
@@ -57,7 +58,8 @@ class Setup:
     seed: int = 0
     dtype: str = "auto"
     device: str = "cpu"
-    max_new_tokens: int = 64
+    max_new_tokens: int = 16
+    order_tokens: int = 48
     progress: bool | None = None
 
 
@@ -101,9 +103,10 @@ def text_report(setup: Setup) -> TextReport:
     model = setup.model
     if isinstance(model, str):
         model = build.create_reasoner(model, device=setup.device, dtype=setup.dtype)
-    strategy = build.create_strategy("text", model=model, max_new_tokens=setup.max_new_tokens)
     rows: list[Row] = []
     for benchmark in drawn:
+        tokens = setup.order_tokens if benchmark.task == "order" else setup.max_new_tokens
+        strategy = build.create_strategy("text", model=model, max_new_tokens=tokens)
         result = runner.run(
             strategy,
             benchmark,
@@ -130,7 +133,9 @@ def _write(setup: Setup, model: Any, rows: Sequence[Row]) -> str:
     write_atomic(setup.out / "text_only.md", text.encode())
     content = {
         "model": build.describe(model),
-        "settings": {key: getattr(setup, key) for key in ("n", "seed", "dtype", "device", "max_new_tokens")},
+        "settings": {
+            key: getattr(setup, key) for key in ("n", "seed", "dtype", "device", "max_new_tokens", "order_tokens")
+        },
         "rows": [asdict(row) for row in rows],
         "command": command(),
         "versions": versions(),
@@ -163,6 +168,11 @@ class Drawn:
 
     def __len__(self) -> int:
         return len(self._known)
+
+    @property
+    def task(self) -> str:
+        """What its questions ask; "ask" where there is none."""
+        return self._known[0].task if self._known else "ask"
 
     def samples(self) -> Iterator[Sample[Any]]:
         """The drawn ones."""
