@@ -66,6 +66,14 @@ def test_a_threshold_is_what_arange_makes_of_it(tmp_path: Path) -> None:
     assert score_file("tvqa_plus", path, questions).official["R@0.30"] == 0.0
 
 
+def test_one_answer_as_text_makes_all_wrong(tmp_path: Path, questions: Path) -> None:
+    path = write(tmp_path / "s.json", {"ts_answer": {"133000": [[0.0, 10.0], 0], "133001": [[10.0, 20.0], "1"]}})
+    scores = score_file("tvqa_plus", path, questions)
+    assert scores.official["qa_acc"] == 0.0
+    assert scores.official["miou"] == 1.0
+    assert scores.strict["accuracy"] == 50.0
+
+
 def test_the_hull_is_the_union_only_where_spans_meet(tmp_path: Path, questions: Path) -> None:
     path = write(tmp_path / "s.json", {"ts_answer": {"133000": [[20.0, 30.0], 0]}})
     assert score_file("tvqa_plus", path, questions).official["miou"] == 0.0

@@ -67,6 +67,14 @@ def test_int_is_called_on_everything_and_the_last_of_an_id_counts(tmp_path: Path
     assert scores.strict["accuracy"] == pytest.approx(200 / 3)  # 1.9 is not an option
 
 
+def test_a_row_that_is_replaced_later_can_still_stop_it(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"example_id": 20142}, *({"example_id": 20142 + n, "pred_ans": 0} for n in range(3))]
+    scores = score_file("vlep", lines(tmp_path / "s.jsonl", rows), questions(tmp_path / "dev.jsonl"))
+    assert scores.official == {}
+    assert any("KeyError 'pre_ans' in the prediction of 20142" in note for note in scores.notes)
+    assert scores.coverage == 1.0
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [

@@ -6,6 +6,7 @@ Official scorer: jayleicn/TVQAplus@d2dc7211 eval/eval_tvqa_plus.py, on ``{"ts_an
 
 * Its IoU divides by the hull of both spans; two equal points have 0, and the annotation has points.
 * Only predicted questions are counted; an unknown one stops it.
+* Answers are compared as arrays: a single one that is a text (``"2"``) makes all of them wrong.
 * Thresholds come from ``arange(0.1, 1, 0.1)``, so ``R@0.30`` needs 0.30000000000000004.
 
 Its ``overall_map`` of boxes is not computed: it needs the vocabulary ``word2idx.json`` of the repository and predicted
@@ -84,18 +85,19 @@ class TVQAPlus(NumberedChoices):
     # ---- official ------------------------------------------------------------------------------------------------
 
     def figures(self, predictions: Sequence[Prediction[int]], notes: list[str]) -> dict[str, Any]:
-        ious, right = [], []
+        ious, chosen, answers = [], [], []
         for identity, prediction in sorted(answered_by_id(predictions, unknown=True).items()):
             if prediction.error == UNKNOWN_ID:
                 raise OfficialStops(f"KeyError: no question {identity!r}")
             ious.append(_hull_iou(_official_span(prediction), prediction.sample.meta["span"]))
-            right.append(bool(self.chosen(prediction) == prediction.sample.target))
+            chosen.append(self.chosen(prediction))
+            answers.append(prediction.sample.target)
         if not ious:
             raise OfficialStops("no prediction to divide by")
         notes.append(
             "overall_map (boxes) of the official scorer is not computed: it needs predicted boxes and word2idx"
         )
-        return _temporal(np.array(ious), np.array(right))
+        return _temporal(np.array(ious), _equal(chosen, answers))
 
     # ---- strict --------------------------------------------------------------------------------------------------
 
@@ -129,6 +131,14 @@ def _temporal(ious: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> dict[s
     figures[_ASA] = float(1.0 * np.sum(right * (ious >= 0.5)) / len(right))
     figures["qa_acc"] = float(1.0 * np.sum(right) / len(right))
     return figures
+
+
+def _equal(chosen: Sequence[Any], answers: Sequence[Any]) -> np.ndarray[Any, Any]:
+    """Compared as two arrays, as the scorer does: one text among the numbers makes all of them texts."""
+    try:
+        return np.asarray(np.array(chosen) == np.array(answers))
+    except ValueError as error:
+        raise OfficialStops(f"ValueError: the answers are no row of numbers ({error})") from error
 
 
 def _hull_iou(predicted: Sequence[float], true: Sequence[float]) -> float:

@@ -20,7 +20,6 @@ import numpy as np
 from vidcausal.benchmarks.qa._multiple import (
     NumberedChoices,
     OfficialStops,
-    answered_by_id,
     is_submitted,
     only,
     option_index,
@@ -89,7 +88,10 @@ class VLEP(NumberedChoices):
         return Rows(rows.path, rows.rows, tuple(sorted((*rows.bad, *empty))))
 
     def figures(self, predictions: Sequence[Prediction[int]], notes: list[str]) -> dict[str, Any]:
-        given = {identity: self._number(p) for identity, p in answered_by_id(predictions, unknown=True).items()}
+        rows = [p for p in predictions if is_submitted(p) or p.error is None]
+        given = {
+            p.sample.id: self._number(p) for p in rows
+        }  # every row is converted, also one that a later one replaces
         if any(_has_other_key(p) for p in predictions):
             notes.append(
                 "the scorer as shipped reads the key pre_ans and stops with KeyError on pred_ans, the key of its own "
