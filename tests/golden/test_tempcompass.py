@@ -51,3 +51,17 @@ def test_the_published_line(golden: Callable[[str], Any], annotations: Path, sha
     assert {name: scores.official[name] for name in published} == published
     assert scores.coverage == 1.0
     assert scores.count == 1580
+
+
+def test_a_folder_of_predictions_of_all_kinds(
+    golden: Callable[[str], Any], annotations: Path, shared_data: Path, tmp_path: Path
+) -> None:
+    cases = [case for case in golden("tempcompass")["cases"] if case["model"] == "video-llava"]
+    for case in cases:
+        (tmp_path / f"{case['task']}.json").write_bytes((shared_data / "golden" / case["pred"]).read_bytes())
+    scores = score_file("tempcompass", tmp_path, annotations / "tempcompass")
+    assert {task: figures["avg"] for task, figures in scores.official.items()} == {
+        case["task"]: case["aspects"]["avg"] for case in cases
+    }
+    assert scores.coverage == 1.0
+    assert scores.count == 5536

@@ -180,6 +180,19 @@ def test_caption_rules(folder: Path, number: int, reply: str, official: int | No
     assert bench.parse(list(bench.samples())[number], reply) == strict
 
 
+def test_captions_are_left_out_and_not_asked(folder: Path, tmp_path: Path) -> None:
+    asked = {"question": "Pick one.\nInformation A: {'action': 'runs'}\nGenerated Caption:", "answer": "A. runs"}
+    captioning = {"v1": {"action": [{**asked, "prediction": "He runs."}]}}
+    one = tmp_path / "one"
+    one.mkdir()
+    write(one / "yes_no.json", predicted(YES_NO, "yes"))
+    alone = score_file("tempcompass", one, folder)
+    write(one / "captioning.json", captioning)
+    assert score_file("tempcompass", one, folder) == alone
+    with pytest.raises(DataError, match="judged by a language model only"):
+        list(TempCompass(write(tmp_path / "captioning.json", captioning)).samples())
+
+
 def test_bad_files(folder: Path, tmp_path: Path) -> None:
     good = write(tmp_path / "p.json", predicted(YES_NO, "yes"))
     with pytest.raises(DataError, match="does not exist"):

@@ -130,6 +130,20 @@ def test_official_results_and_logged_samples(questions: Path, tmp_path: Path) ->
     assert official(questions, write(tmp_path / "samples.jsonl", logged)) == ours
 
 
+def test_a_folder_of_logs(questions: Path, tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    for number, reply in ((0, "A."), (4, "The answer is (B)"), (5, "**D**")):
+        (logs / f"{number}.json").write_text(json.dumps({"response": reply}))
+    found = official(questions, logs, rule="silvr")
+    assert found["videomme_perception_score"] == 66.7
+    assert found["duration"] == {"short": 100.0, "medium": 0, "long": 50.0}
+    (logs / "1.json").write_text("{")
+    scores = score_file("videomme", logs, questions)
+    assert scores.coverage == 0.5
+    assert any("line 1: no log of SiLVR" in note for note in scores.notes)
+
+
 def test_a_group_that_the_scorer_does_not_know_stops_it(tmp_path: Path) -> None:
     questions = write(tmp_path / "q.json", [{**QUESTIONS[0], "task_type": "Smell"}])
     scores = score_file("videomme", write(tmp_path / "p.jsonl", replies("A")), questions)

@@ -116,7 +116,7 @@ class TempCompass(SuiteBenchmark):
 
     def _sample(self, key: tuple[str, str, int], fine: str | None, row: Mapping[str, Any], place: str) -> Sample[int]:
         video, aspect, number = key
-        if "mc_question" in row:
+        if _is_captioning(row):
             raise DataError(f"{place}: captions are judged by a language model only; they cannot be scored here")
         question, answer = text(row.get("question"), "question", place), text(row.get("answer"), "answer", place)
         task = task_of(question, answer)
@@ -151,13 +151,15 @@ class TempCompass(SuiteBenchmark):
         return parse_choice(reply, len(sample.options), sample.options)
 
     def submitted(self, value: Any) -> Iterable[dict[str, Any]]:
-        """Rows of an official predictions file."""
+        """Rows of an official predictions file; captions, which only a language model can judge, are left out."""
         if not isinstance(value, dict) or not all(isinstance(aspects, dict) for aspects in value.values()):
             raise DataError(f"predictions must be an object of videos, got {type(value).__name__}")
         ids = self._ids()
         for video, aspects in value.items():
             for aspect, rows in aspects.items():
                 for number, row in enumerate(rows):
+                    if _is_captioning(row):
+                        continue
                     known = ids.get((video, aspect, row.get("question")), [])
                     identity = next((i for i in known if i.endswith(f"/{number}")), known[0] if known else None)
                     raw = row["prediction"] if "prediction" in row else row.get("response")
@@ -288,6 +290,11 @@ def task_of(question: str, answer: str) -> Task:
     if answer.lower() in ("yes", "no"):
         return "yes_no"
     return "caption_matching" if re.match(r"(Caption|Sentence|Option) \w+:", answer) else "multi-choice"
+
+
+def _is_captioning(row: Mapping[str, Any]) -> bool:
+    """Whether a question of the fourth kind is asked, to write a caption."""
+    return "\nInformation A:" in str(row.get("question"))
 
 
 def _options(task: Task, question: str) -> tuple[str, ...]:

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from vidcausal.benchmarks.qa import _lmms
-from vidcausal.benchmarks.qa._suite import Given, RuledBenchmark, text, texts
-from vidcausal.benchmarks.rows import read_values
+from vidcausal.benchmarks.qa._suite import CRASHES, Given, RuledBenchmark, text, texts
+from vidcausal.benchmarks.rows import BadLine, Rows, read_json, read_values
 from vidcausal.errors import ConfigError, DataError, MissingDependencyError
 from vidcausal.parsing import parse_choice
 from vidcausal.types import Sample
@@ -181,6 +181,23 @@ class VideoMme(RuledBenchmark):
     def parse(self, sample: Sample[int], reply: str) -> int | None:
         """The option a reply chooses; a full stop at an option's end does not matter."""
         return parse_choice(reply, len(sample.options), sample.options)
+
+    def read_submission(self, path: Path) -> Rows:
+        """As in every suite, and SiLVR's folder of logs: ``NUMBER.json`` holds the ``response`` to that row."""
+        logs = {int(file.stem): file for file in path.glob("*.json") if file.stem.isdigit()} if path.is_dir() else {}
+        if not logs:
+            return super().read_submission(path)
+        ids = [sample.id for sample in self._samples]
+        rows, bad = [], []
+        for number, file in sorted(logs.items()):
+            try:
+                identity = ids[number] if number < len(ids) else f"row {number}"
+                rows.append({"id": identity, "reply": read_json(file)["response"]})
+            except (DataError, *CRASHES) as error:
+                bad.append(BadLine(number, f"no log of SiLVR ({type(error).__name__}: {error})"))
+        if not rows:
+            raise DataError(f"{path} holds no log with a response; {bad[0]}")
+        return Rows(path, tuple(rows), tuple(bad))
 
     def submitted(self, value: Any) -> Iterable[dict[str, Any]]:
         """Rows of one video of the official results."""
