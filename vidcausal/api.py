@@ -388,6 +388,7 @@ def evaluate(
         settings = {"frames": policy.key, "size": size, "backend": backend, "seed": seed}
         identity = {**{key: build.describe(part) for key, part in parts.items()}, **settings}
     described = dict(config) if config is not None else {**identity, "device": device, "limit": limit}
+    build.give_judge(benchmark, Path(output_dir), device=device, dtype=dtype, download=download)
     result = runner.run(
         strategy,
         benchmark,
@@ -571,7 +572,7 @@ def score(
     """
     from vidcausal.benchmarks.score_file import score_file
 
-    return score_file(benchmark, predictions, annotations, policy, data_dir=data_dir)
+    return score_file(benchmark, predictions, annotations, policy, data_dir=data_dir, prepare=build.give_judge)
 
 
 def _text(path: Pathlike | None) -> str | None:

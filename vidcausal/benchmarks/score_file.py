@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vidcausal.benchmarks.looks_like import other_benchmark
 from vidcausal.benchmarks.registry import create_benchmark
 from vidcausal.benchmarks.rows import BadLine, Rows, read_rows, row_id
 from vidcausal.errors import ConfigError, DataError
 from vidcausal.types import Scores
+
+if TYPE_CHECKING:
+    from vidcausal.protocols import Benchmark
 
 Policy = Literal["both", "official", "strict"]
 POLICIES: tuple[Policy, ...] = ("both", "official", "strict")
@@ -27,6 +30,7 @@ def score_file(
     *,
     data_dir: str | Path | None = None,
     expected: int | None = None,
+    prepare: Callable[[Benchmark[Any]], None] | None = None,
 ) -> Scores:
     """Score a ``.json`` or ``.jsonl`` file of predictions.
 
@@ -37,6 +41,7 @@ def score_file(
         policy: ``"official"``, ``"strict"`` or ``"both"``; the other one's part of the result is empty.
         data_dir: the benchmark's folder.
         expected: how many questions were to be answered, where that is fewer than the annotations hold.
+        prepare: is given the benchmark before it scores: whoever may create models puts a judge in.
 
     Raises:
         UnknownNameError: no such benchmark.
@@ -47,6 +52,8 @@ def score_file(
         raise ConfigError(f"policy must be one of {', '.join(POLICIES)}, got {policy!r}")
     path = Path(predictions_path)
     bench = create_benchmark(benchmark, annotations=annotations, data_dir=data_dir)
+    if prepare is not None:
+        prepare(bench)
     read = getattr(bench, "read_submission", read_rows)
     try:
         file: Rows = read(path)

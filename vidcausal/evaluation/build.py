@@ -78,6 +78,14 @@ def create_reasoner(name: str, *, device: str = "cpu", dtype: str = "auto", down
     return build_model(model_node(name, text_only=True), device=device, dtype=dtype, download=download)
 
 
+def give_judge(benchmark: Any, folder: Path | None = None, **settings: Any) -> None:
+    """A benchmark whose ``judge`` is a model's name gets the model; its verdicts are kept in ``folder``."""
+    if isinstance(name := getattr(benchmark, "judge", None), str):
+        benchmark.judge = create_reasoner(name, **settings)
+    if folder is not None and hasattr(benchmark, "verdicts"):
+        benchmark.verdicts = folder / "verdicts.jsonl"
+
+
 def build_model(node: Mapping[str, Any], *, device: str, dtype: str, download: bool) -> Any:
     """The model of a node; ``device``, ``dtype`` and ``download`` go to builders that take them.
 

@@ -264,3 +264,45 @@ def test_activitynet_takes_a_judge_too(tmp_path: Path) -> None:
     bench = ActivityNetQA(path, judge=Scripted("{'pred': 'yes', 'score': 5}"))
     scores = bench.score(bench.predictions([{"id": "v_a_1", "reply": "Yes, he is."}]))
     assert scores.strict["judge accuracy"] == 100.0
+
+
+# ---- who creates the judge ----------------------------------------------------------------------------------------
+
+
+def test_the_name_of_a_judge_becomes_a_model_where_models_are_created(
+    questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vidcausal import api
+    from vidcausal.benchmarks import score_file as module
+    from vidcausal.evaluation import build
+
+    named: list[str] = []
+
+    def create(name: str, **settings: Any) -> Scripted:
+        named.append(name)
+        return Scripted("{'pred': 'yes', 'score': 3}")
+
+    monkeypatch.setattr(build, "create_reasoner", create)
+    monkeypatch.setattr(
+        module, "create_benchmark", lambda name, **more: MSVDQA(more["annotations"], judge="openai:http://host/v1#m")
+    )
+    path = write(tmp_path / "mine.json", [{"id": 1, "answer": "puppy"}])
+    scores = api.score(path, "msvd_qa", annotations=questions)
+    assert named == ["openai:http://host/v1#m"]
+    assert scores.strict["judge accuracy"] == pytest.approx(100 / 3)
+    assert len(read_verdicts(tmp_path / "mine.verdicts.jsonl")) == 1
+    bench = MSVDQA(questions, judge="x")
+    build.give_judge(bench, tmp_path, device="cpu")
+    assert bench.verdicts == tmp_path / "verdicts.jsonl"
+    assert isinstance(bench.judge, Scripted)
+    assert build.describe(bench) == build.describe(MSVDQA(questions))  # a judge does not decide the predictions
+
+
+def test_benchmarks_without_a_judge_are_left_alone(questions: Path, tmp_path: Path) -> None:
+    from vidcausal.benchmarks.causal.mecd import MECD
+    from vidcausal.evaluation import build
+
+    bench = MECD(questions)
+    build.give_judge(bench, tmp_path)
+    assert not hasattr(bench, "judge")
+    assert not hasattr(bench, "verdicts")

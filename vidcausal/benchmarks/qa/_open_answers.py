@@ -40,9 +40,28 @@ class OpenAnswerBenchmark(AnswerBenchmark):
         judge: TextChat | str | None = None,
     ) -> None:
         super().__init__(annotations, data_dir, video_root)
-        self.judge: TextChat | str | None = judge
-        self.verdicts: Path | None = None
+        # In one place of its own: neither decides the predictions, so neither is a setting that tells two runs apart.
+        self._judging: dict[str, Any] = {"judge": judge, "verdicts": None}
+
+    @property
+    def judge(self) -> TextChat | str | None:
+        """Who judges the answers; a name as long as nobody has created the model."""
+        found: TextChat | str | None = self._judging["judge"]
+        return found
+
+    @judge.setter
+    def judge(self, judge: TextChat | str | None) -> None:
+        self._judging["judge"] = judge
+
+    @property
+    def verdicts(self) -> Path | None:
         """JSONL file in which verdicts are kept; beside the predictions once these were read from a file."""
+        found: Path | None = self._judging["verdicts"]
+        return found
+
+    @verdicts.setter
+    def verdicts(self, path: Path | None) -> None:
+        self._judging["verdicts"] = path
 
     def read_submission(self, path: Path) -> Rows:
         """Rows with ``reply``, ``pred`` or ``answer``; verdicts are kept beside the file from now on."""
@@ -68,12 +87,13 @@ class OpenAnswerBenchmark(AnswerBenchmark):
 
     def further(self, truths: Samples, latest: Latest, notes: list[str]) -> tuple[Figures, Figures]:
         """The judge's figures, where there is a judge."""
-        if self.judge is None:
+        judge = self.judge
+        if judge is None:
             notes.append("no judge: only answers that match exactly are right (benchmark argument judge=MODEL)")
             return {}, {}
-        if isinstance(self.judge, str):
+        if isinstance(judge, str):
             raise ConfigError(
-                f"the judge of {self.name} is still the name {self.judge!r}: create the model and pass the object, "
+                f"the judge of {self.name} is still the name {judge!r}: create the model and pass the object, "
                 "or run vidcausal evaluate or vidcausal score, which do it"
             )
         cases = [
@@ -81,10 +101,10 @@ class OpenAnswerBenchmark(AnswerBenchmark):
             for s in truths
             if is_answered(s, latest)
         ]
-        found = judged(self.judge, cases, self.verdicts)
+        found = judged(judge, cases, self.verdicts)
         if lost := sum(verdict is None for verdict in found.values()):
             notes.append(f"the judge gave no verdict on {lost} answers: wrong under strict")
-        notes.append(f"judged by {self.judge.name}; another judge gives other figures")
+        notes.append(f"judged by {judge.name}; another judge gives other figures")
         verdicts = [found.get(sample.id) for sample in truths]
         right = [float(verdict is not None and verdict.right) for verdict in verdicts]
         figures = judge_figures(verdicts) | {"judge as published": published_figures(verdicts)}
