@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import csv
-import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -67,7 +65,7 @@ def _scorer(manifest: Mapping[str, Any]) -> str:
         return str(scorer or "none is published")
     files = ", ".join(map(str, scorer.get("files") or ()))
     at = f"{scorer['repository']}@{str(scorer.get('commit') or '')[:10]}".rstrip("@")
-    return f"{at} ({files})" if files else at
+    return (f"{at} ({files})" if files else at) + (f": {scorer['note']}" if scorer.get("note") else "")
 
 
 def available() -> list[str]:
@@ -96,7 +94,7 @@ def load_manifest(benchmark: str) -> dict[str, Any]:
 def check(benchmark: str, data_dir: Path) -> list[FileCheck]:
     """Every entry of the benchmark's manifest against a folder.
 
-    A path is looked up in ``data_dir`` and in ``data_dir/<benchmark>``.
+    A path is looked up in ``data_dir``, in ``data_dir/<benchmark>`` and in the manifest's ``folders`` of ``data_dir``.
 
     Raises:
         UnknownNameError: no manifest of that name.
@@ -105,13 +103,13 @@ def check(benchmark: str, data_dir: Path) -> list[FileCheck]:
     manifest = load_manifest(benchmark)
     if not data_dir.is_dir():
         raise DataError(f"{data_dir} is not a folder; give the folder that holds the benchmark's files")
-    return [_check(entry, data_dir, benchmark) for entry in manifest["files"]]
+    folders = ["", benchmark, *map(str, manifest.get("folders") or ())]
+    return [_check(entry, [data_dir / folder for folder in folders]) for entry in manifest["files"]]
 
 
-def _check(entry: Mapping[str, Any], data_dir: Path, benchmark: str) -> FileCheck:
+def _check(entry: Mapping[str, Any], folders: Sequence[Path]) -> FileCheck:
     name = str(entry["path"])
-    places = [data_dir / name, data_dir / benchmark / name]
-    path = next((place for place in places if place.exists()), None)
+    path = next((folder / name for folder in folders if (folder / name).exists()), None)
     if path is None:
         required = entry.get("required", True)
         origin = str(entry.get("origin") or entry.get("about") or "")
