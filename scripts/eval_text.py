@@ -21,7 +21,8 @@ if __name__ == "__main__":
     parser.add_argument("--data", type=Path, default=Setup.data, help="folder with a folder for each benchmark")
     parser.add_argument("--benchmarks", nargs="+", default=BENCHMARKS)
     parser.add_argument("--dtype", choices=DTYPES, default=Setup.dtype)
-    for name, kind in (("model", str), ("device", str), ("n", int), ("seed", int), ("max_new_tokens", int)):
+    numbers = [(name, int) for name in ("n", "seed", "max_new_tokens", "order_tokens")]
+    for name, kind in (("model", str), ("device", str), *numbers):
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=getattr(Setup, name))
     args = {key: tuple(value) if isinstance(value, list) else value for key, value in vars(parser.parse_args()).items()}
     with own_process(1):

@@ -31,6 +31,8 @@ BENCHMARKS = ("nextqa", "copa", "ecare", "bbh_causal_judgement", "crosstask")
 FOLDERS = {"bbh_causal_judgement": "bbh", "copa": "causalprobe"}
 """Where the data folder of a benchmark has another name."""
 
+_KEPT = ("n", "seed", "dtype", "device", "max_new_tokens", "order_tokens")
+
 
 @dataclass(frozen=True)
 class Setup:

@@ -18,7 +18,7 @@ from typing import Any
 
 from vidcausal.benchmarks.choice import ChoiceBenchmark
 from vidcausal.benchmarks.joining import UNKNOWN_ID
-from vidcausal.benchmarks.rows import BadLine, Rows, read_json, read_rows, read_values
+from vidcausal.benchmarks.rows import BadLine, Rows, read_json, read_rows, read_values, row_id
 from vidcausal.benchmarks.text._answers import YES_NO, parse_yes_no, text_sample
 from vidcausal.errors import DataError
 from vidcausal.types import Prediction, Sample
@@ -92,7 +92,9 @@ class BBHCausalJudgement(ChoiceBenchmark):
                 continue
             question = str(row.get("input", "")).rpartition(_SHOTS)[2].removeprefix("Q: ").rpartition("\nA:")
             known = free.get(question[0] or question[2], [])
-            if "input" not in row and by_place:
+            if "id" in row or "qid" in row:
+                identity = row_id(row)
+            elif "input" not in row and by_place:
                 identity = str(place)
             elif known:
                 # The same question with two answers: the row's own target says which one, else the order does.

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vidcausal.benchmarks.choice import ChoiceBenchmark
 from vidcausal.benchmarks.rows import Rows, read_json, read_rows
 from vidcausal.benchmarks.text._answers import YES_NO, parse_yes_no, text_sample
@@ -121,7 +123,7 @@ class CLadder(ChoiceBenchmark):
 
 
 def _percent(hits: Sequence[bool]) -> float:
-    return round(100 * sum(hits) / len(hits), 2)
+    return float(np.round(sum(hits) / len(hits) * 100, 2))  # as pandas rounds
 
 
 def _sample(where: str, row: Any, models: Mapping[Any, Mapping[str, Any]]) -> Sample[int]:
