@@ -117,7 +117,7 @@ def test_rows_with_their_own_truth(tmp_path: Path, row: dict[str, Any]) -> None:
     scores = score_file("star", path, file(tmp_path / "STAR_val.json", QUESTIONS))
     assert scores.official["Sequence"] == {"n": 1, "acc": 100.0}
     assert scores.strict["accuracy"] == 0.0
-    assert any("1 predictions carry their own true answer" in note for note in scores.notes)
+    assert any("1 predictions carry another true answer" in note for note in scores.notes)
 
 
 def test_replies_in_words(tmp_path: Path) -> None:

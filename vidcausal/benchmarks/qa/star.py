@@ -114,7 +114,7 @@ class STAR(NumberedChoices):
             entry = whole(prediction)
             own = entry if isinstance(entry, Mapping) else {}
             truth = next((own[key] for key in _TRUTHS if key in own), _second_answer(own))
-            own_truths += truth is not NOTHING
+            own_truths += truth is not NOTHING and truth != prediction.sample.target
             truth = prediction.sample.target if truth is NOTHING else truth
             if truth is None or (prediction.error is not None and not is_submitted(prediction)):
                 continue  # a question that is not in the file, or a run that failed on it
@@ -125,7 +125,7 @@ class STAR(NumberedChoices):
         if unknown := sorted(set(hits) - set(TYPES)):
             raise OfficialStops(f"no such type of question: {unknown[0]!r}")
         if own_truths:
-            notes.append(f"{own_truths} predictions carry their own true answer; the official score uses theirs")
+            notes.append(f"{own_truths} predictions carry another true answer than the file; the official score uses theirs")
         if len(hits) < len(TYPES):
             notes.append("mean_of_types is over the types that the predictions hold")
         shares = {kind: 100 * sum(hits[kind]) / len(hits[kind]) for kind in TYPES if kind in hits}
