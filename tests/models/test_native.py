@@ -26,12 +26,9 @@ from vidcausal.video.frames import FrameBatch
 SAID = ["red ball hits blue box", "blue box leaves", "clip order when events two steps"]
 
 TOLD = [0.375, 1.125, 1.875, 2.625]
-"""What the model is told of four frames, whatever their times are; in words 0.4, 1.1, 1.9 and 2.6."""
-
-
-def second(told: float, step: float = 1.0) -> float:
-    """Of frames that stand every ``step`` seconds from 0 on: the second that a told time stands for."""
-    return (told / 0.75 - 0.5) * step
+"""What the model is told of four frames, whatever their times are."""
+WORDS = [0.4, 1.1, 1.9, 2.6, 3.4]
+"""What is told of five frames, in words: answers are made of them, and each stands for exactly its frame."""
 
 
 def frames(times: Sequence[float], *, key: str | None = None) -> FrameBatch:
@@ -124,9 +121,9 @@ def test_events_are_read_in_time_order_with_the_mean_probability_of_their_words(
     found = model(core).events(frames([0.0, 1.0, 2.0, 3.0]))
     assert core.asked == [("events", (), TOLD)]
     assert [e.caption for e in found] == ["red ball hits blue box", "blue box leaves"]
-    # 0.6 is told of no frame: it is taken as it is said.
-    assert [e.span.start for e in found] == pytest.approx([second(0.6), second(1.9)])
-    assert [e.span.end for e in found] == pytest.approx([second(1.1), second(2.6)])
+    # 0.6 is told of no frame: it is taken as it is said, two sevenths of the way from 0.4 to 1.1.
+    assert [e.span.start for e in found] == pytest.approx([2 / 7, 2.0])
+    assert [e.span.end for e in found] == [1.0, 3.0]
     # Five tokens and a newline; "junk" in four pieces and a newline; seven tokens.
     last, first = (sum(-0.1 * (place % 3) for place in places) / len(places) for places in (range(5), range(11, 18)))
     assert [e.score for e in found] == pytest.approx([math.exp(first), math.exp(last)])
@@ -136,8 +133,8 @@ def test_a_time_between_two_frames_is_the_mean_of_what_the_model_is_torn_between
     core = Core(tokenizer, "1.1 2.6 red ball hits blue box\n")
     core.doubts = [[0.0, 0.75, 0.25, 0.0]] + [[0.2, 0.0, 0.3, 0.3]] * 7  # of 0.4, 1.1, 1.9 and 2.6
     (event,) = model(core).events(frames([0.0, 1.0, 2.0, 3.0]))
-    means = 0.75 * 1.1 + 0.25 * 1.9, (1.9 + 2.6) / 2
-    assert (event.span.start, event.span.end) == pytest.approx((second(means[0]), second(means[1])))
+    # A quarter of the way from the second frame to the third, and the middle between the third and the fourth.
+    assert (event.span.start, event.span.end) == pytest.approx((1.25, 2.5))
 
 
 def test_nothing_said_is_nothing_found(tokenizer: Any) -> None:
@@ -153,7 +150,8 @@ def test_a_line_that_was_cut_off_still_counts(tokenizer: Any) -> None:
 # ---- the told clock ---------------------------------------------------------------------------------------------
 
 LONG = [0.0, 60.0, 120.0, 300.0]
-"""1.1 stands 2 seconds before the second of these frames, 1.9 stands 6 behind the third: words have tenths only."""
+"""A tenth of the told clock is seconds of these frames: told at 1.125 and 1.875, the two in the middle are 1.1 and 1.9
+in words."""
 
 
 @pytest.mark.parametrize("times", [LONG, [0.0, 1.0, 2.0, 3.0], [0.1, 0.2, 0.25, 9.0], [50.0, 50.1, 50.2, 50.3]])
@@ -171,15 +169,18 @@ def test_whatever_the_times_of_the_frames_the_model_is_told_the_same(tokenizer: 
 
 def test_answers_are_in_the_seconds_of_the_video(tokenizer: Any) -> None:
     (event,) = model(Core(tokenizer, "1.1 1.9 red ball hits blue box\n")).events(frames(LONG))
-    assert (event.span.start, event.span.end) == pytest.approx((58.0, 126.0))
+    assert (event.span.start, event.span.end) == (60.0, 120.0)
     (event,) = model(Core(tokenizer, "1.1 1.9 red ball hits blue box\n")).events(frames([9.0, 9.1, 9.2, 9.5]))
-    assert (event.span.start, event.span.end) == pytest.approx((9.1 - 0.1 / 30, 9.2 + 0.3 / 30))
+    assert (event.span.start, event.span.end) == (9.1, 9.2)
+    # Four sevenths of the way from 0.4 to 1.1; half a second behind 2.6, at 100 seconds in 0.75 as on the average.
+    (event,) = model(Core(tokenizer, "0.8 3.1 red ball hits blue box\n")).events(frames(LONG))
+    assert (event.span.start, event.span.end) == pytest.approx((60.0 * 4 / 7, 300.0 + 100.0 * 2 / 3))
 
 
 def test_times_in_prompts_options_and_replies_change_with_the_clock(tokenizer: Any) -> None:
-    core = Core(tokenizer, "from 1.1 to 1.9")
+    core = Core(tokenizer, "from 1.1 to 1.9, not 2.1")  # two sevenths of the way from 120 to 300
     made = model(core)
-    assert made.chat("events\n60.0-120.0 s: box\nwhy 3?", frames(LONG)) == "from 58.0 to 126.0"
+    assert made.chat("events\n60.0-120.0 s: box\nwhy 3?", frames(LONG)) == "from 60.0 to 120.0, not 171.4"
     assert core.asked[-1][0] == "events\n1.1 1.9 box\nwhy 3?"
     made.score_options("at 60.0 or later", ["at 120.0", "never"], frames(LONG))
     assert core.asked[-1][:2] == ("at 1.1 or later", ("at 1.9", "never"))
@@ -196,12 +197,14 @@ def test_where_there_are_frames_words_do_not_set_the_clock(tokenizer: Any) -> No
     model(core).chat("what costs 300.0 euros at 5.0", frames([0.0, 5.0]))
     far = 1.125 + (300.0 - 5.0) * 0.75 / 5.0
     assert core.asked == [(f"what costs {far:.1f} euros at 1.1", (), TOLD[:2])]
+    model(core).chat("what costs 9000.0 euros at 5.0", frames([0.0, 5.0]))
+    assert core.asked[-1][0] == "what costs 102.3 euros at 1.1"  # the last time there is a word for
 
 
 def test_moments_of_a_long_video_are_in_its_own_seconds(tokenizer: Any) -> None:
     core = Core(tokenizer, likes=lambda prompt, option: 0.0 if option in ("1.1", "1.1 1.9") else -50.0)
     best = model(core).ground(footage(LONG), "box leaves")[0]
-    assert (best.start, best.end) == pytest.approx((58.0, 126.0))
+    assert (best.start, best.end) == (60.0, 120.0)
 
 
 # ---- recognition ------------------------------------------------------------------------------------------------
@@ -211,8 +214,7 @@ def test_a_record_an_event(tokenizer: Any) -> None:
     core = Core(tokenizer, "0.4 1.1 red ball hits blue box\n1.9 2.6 blue box leaves\n")
     found = model(core).recognize(footage([0.0, 1.0, 2.0, 3.0]), goal="not used")
     assert [(r.caption, r.clip) for r in found.records] == [("red ball hits blue box", None), ("blue box leaves", None)]
-    assert [r.start for r in found.records] == pytest.approx([second(0.4), second(1.9)])
-    assert [r.end for r in found.records] == pytest.approx([second(1.1), second(2.6)])
+    assert [(r.start, r.end) for r in found.records] == [(0.0, 1.0), (2.0, 3.0)]
     assert all(r.source == "native-small" and 0 < (r.confidence or 0) <= 1 for r in found.records)
 
 
@@ -246,20 +248,20 @@ def test_candidates_are_scored_at_the_times_that_the_model_said(tokenizer: Any, 
     core = Core(tokenizer, "1.1 1.9 junk\n")
     found = model(core).recognize(footage([place * step for place in range(4)]), candidates=["red ball", "blue box"])
     assert core.asked[-1] == ("events", ("1.1 1.9 red ball", "1.1 1.9 blue box"), TOLD)
-    assert found.records[0].start == pytest.approx(second(1.1, step))
+    assert (found.records[0].start, found.records[0].end) == (step, 2 * step)
     assert found.records[0].caption == "red ball"
 
 
 # ---- moments ----------------------------------------------------------------------------------------------------
 
 
-WORDS = [0.4, 1.1, 1.9, 2.6, 3.4]
-"""What is told of five frames, in words: that is what moments are made of and compared in."""
-
-
 def told_span(span: Span) -> tuple[float, float]:
-    """What stood for a moment of frames that stand every second, in hundredths."""
-    return round(0.75 * (span.start + 0.5), 2), round(0.75 * (span.end + 0.5), 2)
+    """The words of a moment of frames that stand every second, in hundredths."""
+    start, end = (min(int(time), len(WORDS) - 2) for time in (span.start, span.end))
+    return (
+        round(WORDS[start] + (span.start - start) * (WORDS[start + 1] - WORDS[start]), 2),
+        round(WORDS[end] + (span.end - end) * (WORDS[end + 1] - WORDS[end]), 2),
+    )
 
 
 def overlap_of(one: tuple[float, float], other: tuple[float, float]) -> float:
@@ -322,7 +324,7 @@ def test_only_likely_starts_are_followed_up_and_nothing_ends_before_it_starts(to
     found = model(core).ground(footage([float(time) for time in range(12)]), "x")
     words = ["8.6", "7.9", "7.1", "6.4", "5.6", "4.9"]  # of the last six frames, the last first
     assert [begun for _, begun, _ in core.asked] == [(), *((word,) for word in words)]
-    assert all(second(4.9) - 1e-9 <= span.start <= span.end <= second(8.6) + 1e-9 for span in found)
+    assert all(6.0 <= span.start <= span.end <= 11.0 for span in found)
 
 
 # ---- with a real, tiny core -------------------------------------------------------------------------------------
@@ -461,7 +463,7 @@ def test_of_many_frames_it_looks_at_as_many_as_in_training(tokenizer: Any) -> No
     assert torch.equal(core.pictures[-1], frames(times).data[2::4])
     assert core.keys == ["k 16 of 64 on the told clock"]
     # The frames that it looks at stand every 0.4 seconds from 0.2 on.
-    assert (event.span.start, event.span.end) == pytest.approx((0.2 + second(0.4, 0.4), 0.2 + second(1.1, 0.4)))
+    assert (event.span.start, event.span.end) == pytest.approx((0.2, 0.6), abs=1e-9)
     model(core).recognize(footage(times, clips=[(0.0, 3.2)]))
     assert core.asked[-1][2] == pytest.approx([0.375 + 0.75 * part for part in range(6)])
     for count, looked_at in ((16, 16), (17, 16), (24, 16)):

@@ -40,6 +40,24 @@ def by_hand(second: float, times: list[float], step: float) -> float:
     return max(0.0, (place + 0.5) * step)
 
 
+def answer_by_hand(word: float, times: list[float], step: float) -> float:
+    """The second of a word in an answer from its share of the way between the words of two frames."""
+    words = [in_words((place + 0.5) * step) for place in range(len(times))]
+    mean = (times[-1] - times[0]) / (len(times) - 1)
+    if word < words[0]:
+        return max(0.0, times[0] - (words[0] - word) / step * mean)
+    if word >= words[-1]:
+        return times[-1] + (word - words[-1]) / step * mean
+    left = bisect_right(words, word) - 1
+    share = (word - words[left]) / (words[left + 1] - words[left])
+    return (1 - share) * times[left] + share * times[left + 1]
+
+
+def in_words(told: float) -> float:
+    """A told time as the model reads and writes it."""
+    return float(f"{told:.1f}")
+
+
 # ---- what is told -----------------------------------------------------------------------------------------------
 
 
@@ -91,7 +109,12 @@ def test_later_is_told_later_and_nothing_is_before_0(seed: int) -> None:
     clock = Clock(times)
     length = times[-1] - times[0]
     first = max(0.0, times[0] - length)
-    for way, low, high in ((clock.told, first, times[-1] + length), (clock.real, 0.0, 2 * clock.shown[-1])):
+    last = 2 * clock.shown[-1]
+    for way, low, high in (
+        (clock.told, first, times[-1] + length),
+        (clock.real, 0.0, last),
+        (clock.answered, 0.0, last),
+    ):
         found = [way(value) for value in sorted(rng.uniform(low, high) for _ in range(100))]
         assert min(found) >= 0.0
         assert all(one < other or one == other == 0.0 for one, other in itertools.pairwise(found))
@@ -104,6 +127,80 @@ def test_before_the_first_frame_the_clock_goes_on_as_far_as_0() -> None:
     assert clock.told(2.0) == 0.0
     assert clock.real(0.0) == pytest.approx(9.0)
     assert Clock([0.1, 2.1]).real(0.0) == 0.0  # a step and a half before the second frame would be before the video
+
+
+def test_nothing_is_told_beyond_the_last_time_that_there_is_a_word_for() -> None:
+    assert text.LONGEST == 102.3
+    clock = Clock([0.0, 1.0, 2.0, 3.0])  # told 0.75 of a second a second, from 0.375 on
+    assert clock.told(135.0) == pytest.approx(101.625)
+    assert (clock.told(136.0), clock.told(1e6)) == (102.3, 102.3)
+    assert clock.told_text("135.0 136.0 box at 99999.9") == "101.6 102.3 box at 102.3"
+    assert Clock([]).told(500.0) == 102.3
+    assert TextClock("10.0").told(500.0) == 102.3
+
+
+# ---- what is answered -------------------------------------------------------------------------------------------
+
+
+def test_a_time_in_an_answer_is_read_between_the_words_of_frames() -> None:
+    clock = Clock([0.0, 60.0, 120.0, 300.0])
+    assert [clock.answered(word) for word in (0.4, 1.1, 1.9, 2.6)] == [0.0, 60.0, 120.0, 300.0]
+    assert clock.answered(1.5) == pytest.approx(90.0)
+    assert clock.answered(0.6) == pytest.approx(60.0 * 2 / 7)
+    assert clock.answered(2.1) == pytest.approx(120.0 + 180.0 * 2 / 7)
+    # Beyond them it goes on at 100 seconds in 0.75, as on the average.
+    assert clock.answered(3.2) == pytest.approx(380.0)
+    assert Clock([10.0, 12.0, 14.0]).answered(0.1) == pytest.approx(9.2)
+    assert clock.answered(0.0) == 0.0
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_words_of_frames_come_back_as_exactly_their_seconds(seed: int) -> None:
+    times, _ = drawn(seed)
+    clock = Clock(times)
+    assert [clock.answered(in_words(told)) for told in clock.shown] == times
+    told = " ".join(f"{told:.1f}" for told in clock.shown)
+    assert clock.real_text(told) == " ".join(f"{time:.1f}" for time in times)
+
+
+def test_so_they_do_for_any_number_of_frames_whose_words_differ() -> None:
+    for count in range(1, 120):
+        times = [7.0 * number for number in range(count)]
+        clock = Clock(times)
+        assert [clock.answered(in_words(told)) for told in clock.shown] == times
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_any_answer_is_read_by_its_place_among_the_words_of_frames(seed: int) -> None:
+    times, rng = drawn(seed)
+    clock = Clock(times)
+    for _ in range(50):
+        word = rng.uniform(0.0, 2 * clock.shown[-1])
+        expected = answer_by_hand(word, times, clock.shown[0] * 2)
+        assert clock.answered(word) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_where_frames_share_a_word_answers_are_read_as_they_are() -> None:
+    clock = Clock([float(number) for number in range(240)])  # told every twentieth of a second, from a fortieth on
+    assert clock.answered(6.0) == pytest.approx(119.5)  # the word of the frames at 119 and at 120
+    assert clock.answered(0.025) == pytest.approx(0.0, abs=1e-9)
+    for tenth in range(121):
+        assert clock.answered(tenth / 10) == clock.real(tenth / 10)
+
+
+def test_frames_of_one_second_share_a_word_and_are_one_frame() -> None:
+    clock = Clock([0.0, 1.0, 1.0, 1.0, 2.0])
+    assert [clock.answered(word) for word in (0.4, 1.1, 1.9)] == [0.0, 1.0, 2.0]
+    assert Clock([5.0]).answered(0.4) == Clock([5.0, 5.0]).answered(0.4) == 5.0
+    assert Clock([5.0]).answered(1.4) == pytest.approx(6.0)
+
+
+def test_without_frames_answers_are_read_as_they_are() -> None:
+    assert Clock([]).answered(7.5) == 7.5
+    assert TextClock("10.0").answered(7.5) == 7.5
+    quarters = TextClock("300.0")
+    for word in (0.0, 0.2, 1.0, 50.0, 75.0):
+        assert quarters.answered(word) == pytest.approx(4 * word)
 
 
 # ---- few frames, and equal ones ---------------------------------------------------------------------------------
@@ -163,7 +260,8 @@ def test_times_in_a_text_are_told_and_put_back_and_other_numbers_stay() -> None:
     real = "clip 1 0.0 60.0\nwhy 2 or 2.55 at 90.0?"
     told = "clip 1 0.4 1.1\nwhy 2 or 2.55 at 1.5?"
     assert clock.told_text(real) == told
-    assert clock.real_text("0.6 1.5 box 3") == "18.0 90.0 box 3"
+    assert clock.real_text(told) == real
+    assert clock.real_text("0.6 1.5 box 3") == "17.1 90.0 box 3"
     assert clock.told_text("red box") == clock.real_text("red box") == "red box"
 
 
@@ -172,9 +270,12 @@ def test_a_text_comes_back_but_for_the_tenths_it_is_written_in(seed: int) -> Non
     times, rng = drawn(seed)
     clock = Clock(times)
     seconds = [round(rng.uniform(times[0], times[-1]), 1) for _ in range(20)]
-    back = clock.real_text(clock.told_text(" ".join(f"{second:.1f}" for second in seconds)))
-    for second, found in zip(seconds, back.split(), strict=True):
-        low, high = (clock.real(clock.told(second) + error) for error in (-0.05, 0.05))
+    words = clock.told_text(" ".join(f"{second:.1f}" for second in seconds))
+    back = clock.real_text(words)
+    for second, word, found in zip(seconds, words.split(), back.split(), strict=True):
+        assert float(found) == pytest.approx(answer_by_hand(float(word), times, clock.shown[0] * 2), abs=0.0501)
+        # Half a tenth is lost in the word of the second and as much in those of the frames around it.
+        low, high = (clock.real(clock.told(second) + error) for error in (-0.1, 0.1))
         assert low - 0.051 <= float(found) <= high + 0.051
 
 

@@ -96,7 +96,7 @@ class NativeModel:
                 # A line begins with its two times; between frames the model is torn, and its mean is nearer the truth.
                 times = zip((first, first + 1), (event.span.start, event.span.end), strict=True)
                 means = (dial.mean(reply.ids[at], reply.watched[at], own) for at, own in times)
-                start, end = sorted(clock.real(mean) for mean in means)
+                start, end = sorted(clock.answered(mean) for mean in means)
                 found.append(Event(Span(start, end), event.caption, confidence))
         return sorted(found, key=lambda event: (event.span.start, event.span.end))
 
@@ -134,7 +134,7 @@ class NativeModel:
         candidates = dial.candidates(spans)
         expected = (_overlaps(candidates, spans) * chances).sum(1)
         ranked = sorted(zip(expected.tolist(), candidates.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
-        return [Span(clock.real(start), clock.real(end), score) for score, (start, end) in ranked[:SPANS]]
+        return [Span(clock.answered(start), clock.answered(end), score) for score, (start, end) in ranked[:SPANS]]
 
     def _moments(self, prompt: str, frames: FrameBatch, dial: _Dial) -> tuple[torch.Tensor, torch.Tensor]:
         """Pairs of shown times ``[n, 2]`` with their probabilities ``[n]``, which sum to one."""

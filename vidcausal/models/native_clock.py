@@ -44,12 +44,22 @@ class Clock:
         """The told time of each frame."""
 
     def told(self, second: float) -> float:
-        """What a second of the video is told to be; not before 0."""
-        return max(0.0, _between(second, self.seconds, self._shown, self.step / self.real_step))
+        """What a second of the video is told to be; from 0 to the last time that the model has a word for."""
+        return min(LONGEST, max(0.0, _between(second, self.seconds, self._shown, self.step / self.real_step)))
 
     def real(self, told: float) -> float:
         """The second of the video that a told time stands for; not before 0."""
         return max(0.0, _between(told, self._shown, self.seconds, self.real_step / self.step))
+
+    def answered(self, told: float) -> float:
+        """The second of the video that a time in an answer stands for.
+
+        An answer has one digit after the point, so 0.4 is the frame that was told to stand at 0.375.
+        """
+        words = [round(shown, 1) for shown in self._shown]
+        if not self.shown or len(set(words)) < len(words):
+            return self.real(told)
+        return max(0.0, _between(told, words, self.seconds, self.real_step / self.step))
 
     def nearest(self, second: float) -> float:
         """The told time of the frame that is nearest to a second of the video, the earlier of two."""
@@ -60,8 +70,8 @@ class Clock:
         return TIME.sub(lambda found: TIME_FORMAT.format(self.told(float(found[0]))), text)
 
     def real_text(self, text: str) -> str:
-        """A text whose times are told ones, with seconds of the video."""
-        return TIME.sub(lambda found: TIME_FORMAT.format(self.real(float(found[0]))), text)
+        """An answer whose times are told ones, with seconds of the video."""
+        return TIME.sub(lambda found: TIME_FORMAT.format(self.answered(float(found[0]))), text)
 
 
 class TextClock(Clock):

@@ -242,7 +242,7 @@ class Examiner:
             best = np.argsort(-first, kind="stable")[:STARTS]
             ends = logs.after_all([starts[i].start for i in best])[:, words].double().numpy()
             span = best_moment(seconds, best, first[best][:, None] + ends)
-            ious.append(span_iou(Span(sheet.clock.real(span.start), sheet.clock.real(span.end)), truth))
+            ious.append(span_iou(Span(sheet.clock.answered(span.start), sheet.clock.answered(span.end)), truth))
         asked = float(len(ious))
         return {"R@1": (float(sum(iou >= THRESHOLD for iou in ious)), asked), "mIoU": (sum(ious), asked)}
 
