@@ -234,7 +234,7 @@ def without(spans: Sequence[Span], duration: float) -> list[Span]:
     left: list[Span] = []
     at = 0.0
     for span in sorted(spans, key=lambda s: (s.start, s.end)):
-        if span.start > at:
+        if at < min(span.start, duration):
             left.append(Span(at, min(span.start, duration)))
         at = max(at, span.end)
     return [*left, Span(at, duration)] if at < duration else left

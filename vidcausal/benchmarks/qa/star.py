@@ -125,7 +125,7 @@ class STAR(NumberedChoices):
         if unknown := sorted(set(hits) - set(TYPES)):
             raise OfficialStops(f"no such type of question: {unknown[0]!r}")
         if own_truths:
-            notes.append(f"{own_truths} predictions carry another true answer than the file; the official score uses theirs")
+            notes.append(f"{own_truths} predictions carry another true answer than the file; official uses theirs")
         if len(hits) < len(TYPES):
             notes.append("mean_of_types is over the types that the predictions hold")
         shares = {kind: 100 * sum(hits[kind]) / len(hits[kind]) for kind in TYPES if kind in hits}
