@@ -32,7 +32,7 @@ class CLEVRERHumans(ChoiceBenchmark):
     """
 
     name = "clevrer_humans"
-    files = ("valid.json", "clevrer_humans_valid.json", "train.json", "clevrer_humans_train.json")
+    files = ("valid.json", "clevrer_humans_valid.json", "clevrer/clevrer_humans_valid.json")
     source = "sites.google.com/stanford.edu/clevrer-humans; videos: clevrer.csail.mit.edu"
 
     def load(self, path: Path) -> Iterator[Sample[int]]:
