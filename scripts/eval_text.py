@@ -19,7 +19,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/text_only"))
     parser.add_argument("--data", type=Path, default=Setup.data, help="folder with a folder for each benchmark")
-    parser.add_argument("--benchmarks", nargs="+", default=BENCHMARKS)
+    parser.add_argument("--benchmarks", nargs="+", default=BENCHMARKS, help="names, or NAME=N for N questions of one")
     parser.add_argument("--dtype", choices=DTYPES, default=Setup.dtype)
     numbers = [(name, int) for name in ("n", "seed", "max_new_tokens", "order_tokens")]
     for name, kind in (("model", str), ("device", str), *numbers):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from vidcausal.benchmarks.text.ecare import ECARE
+from vidcausal.errors import ConfigError
 from vidcausal.evaluation.text_report import Drawn, Setup, text_report
 from vidcausal.types import EventRecord, Media, OptionScore, Prediction, Sample, Scores
 from vidcausal.video.frames import FrameBatch
@@ -98,5 +99,8 @@ def test_it_goes_on_where_it_stopped_and_can_be_extended(ecare: ECARE, tmp_path:
     again = text_report(setup)
     assert len(file.read_text().splitlines()) == 12
     assert first.rows[0].written == again.rows[0].written
-    assert text_report(dataclasses.replace(setup, n=20)).rows[0].n == 20
+    by_name = dataclasses.replace(setup, data=ecare.annotations_path.parent, benchmarks=("ecare=20",))
+    assert text_report(by_name).rows[0].n == 20
     assert len(file.read_text().splitlines()) == 20
+    with pytest.raises(ConfigError, match="NAME=N"):
+        text_report(dataclasses.replace(setup, benchmarks=("ecare=all",)))

@@ -19,6 +19,7 @@ from typing import Any
 from vidcausal.benchmarks.choice import ChoiceBenchmark, video_of
 from vidcausal.benchmarks.registry import create_benchmark
 from vidcausal.cache import write_atomic, write_json
+from vidcausal.errors import ConfigError
 from vidcausal.evaluation import build, runner
 from vidcausal.evaluation.machine import command, machine, versions
 from vidcausal.metrics.ordering import exact_match, position_hits
@@ -42,7 +43,7 @@ class Setup:
         out: folder for runs and the table.
         data: folder with a folder for each benchmark.
         model: a language model or its name.
-        benchmarks: their names, or benchmarks.
+        benchmarks: their names (``ecare=500`` asks so many of this one), or benchmarks.
         n: questions of each; 0 asks all.
         seed: of the drawing.
         dtype: for a model given by name.
@@ -98,10 +99,11 @@ def text_report(setup: Setup) -> TextReport:
 
     Raises:
         UnknownNameError: no such benchmark or model.
+        ConfigError: a number of questions that is none.
         DataError: a benchmark's file is missing.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the same command goes on.
     """
-    drawn = [Drawn(_benchmark(setup, one), setup.n, setup.seed) for one in setup.benchmarks]
+    drawn = [_drawn(setup, one) for one in setup.benchmarks]
     model = setup.model
     if isinstance(model, str):
         model = build.create_reasoner(model, device=setup.device, dtype=setup.dtype)
@@ -123,11 +125,15 @@ def text_report(setup: Setup) -> TextReport:
     return TextReport(tuple(rows), _write(setup, model, rows), setup.out / "text_only.md")
 
 
-def _benchmark(setup: Setup, one: str | Benchmark[Any]) -> Benchmark[Any]:
+def _drawn(setup: Setup, one: str | Benchmark[Any]) -> Drawn:
     if not isinstance(one, str):
-        return one
-    folder = setup.data / FOLDERS.get(one, one)
-    return create_benchmark(one, data_dir=folder if folder.is_dir() else setup.data)
+        return Drawn(one, setup.n, setup.seed)
+    name, _, wanted = one.partition("=")
+    if wanted and not wanted.isdecimal():
+        raise ConfigError(f"write NAME or NAME=N with N a whole number, got {one!r}")
+    folder = setup.data / FOLDERS.get(name, name)
+    benchmark = create_benchmark(name, data_dir=folder if folder.is_dir() else setup.data)
+    return Drawn(benchmark, int(wanted) if wanted else setup.n, setup.seed)
 
 
 def _write(setup: Setup, model: Any, rows: Sequence[Row]) -> str:
