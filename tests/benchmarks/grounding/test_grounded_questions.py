@@ -158,7 +158,7 @@ def test_our_rows(write, questions):
     assert scores.scored["Acc@GQA"] == pytest.approx(200 / 3)
     assert scores.scored["accuracy"] == pytest.approx(200 / 3)
     assert scores.unparsed == pytest.approx(1 / 3)
-    assert scores.chance["whole video, right answers"]["mIoP"] > 0
+    assert scores.chance["whole_video mIoP"] > 0
 
 
 def test_splits(tmp_path):

@@ -101,7 +101,7 @@ class GroundedChoice(ChoiceBenchmark):
         """The windows without looking, and what the whole video scores where every answer is right."""
         whole: list[Spans] = [(Span(0.0, float(s.meta["duration"])),) if s.meta.get("duration") else () for s in truths]
         everything = _percent(self._values(truths, np.ones(len(truths)), whole))
-        return {**moment_chance(truths, notes), "whole video, right answers": everything}
+        return {**moment_chance(truths, notes), **{f"whole_video {name}": own for name, own in everything.items()}}
 
 
 def found_window(prediction: Prediction[Any]) -> list[float] | None:

@@ -20,7 +20,7 @@ _BLOCK = 256
 
 
 def window_chance(targets: Sequence[Sequence[Span]], durations: Sequence[float]) -> dict[str, Any]:
-    """Percent scored by random windows on average, and under "constant window" by the best one for all videos.
+    """Percent scored by random windows on average, and as ``constant_window …`` by the best one for all videos.
 
     Every target needs a span.
     """
@@ -36,8 +36,8 @@ def window_chance(targets: Sequence[Sequence[Span]], durations: Sequence[float])
     best = constant[int(figures["mIoU"][: len(constant)].argmax())]
     return {
         **{name: float(values[len(constant) :].mean()) for name, values in figures.items()},
-        "constant window": {name: float(values[: len(constant)].max()) for name, values in figures.items()}
-        | {"window": [round(float(edge), 4) for edge in best]},
+        **{f"constant_window {name}": float(values[: len(constant)].max()) for name, values in figures.items()},
+        "constant_window window": [round(float(edge), 4) for edge in best],
     }
 
 
