@@ -124,8 +124,10 @@ def test_bad_files(folder: Path, tmp_path: Path) -> None:
         score_file("mvbench", tmp_path / "none.jsonl", folder)
     with pytest.raises(DataError, match="holds no prediction"):
         score_file("mvbench", ours(tmp_path / "e.jsonl"), folder)
-    with pytest.raises(DataError, match="has none of the task files"):
+    with pytest.raises(DataError, match="has none of action_sequence.json"):
         score_file("mvbench", good, (tmp_path / "empty").mkdir() or tmp_path / "empty")
+    with pytest.raises(DataError, match="absent.json does not exist"):
+        score_file("mvbench", good, folder / "absent.json")
     with pytest.raises(DataError, match="must be a JSON list"):
         score_file("mvbench", good, write(tmp_path / "action_count.json", {"a": 1}))
     broken = [{**SEQUENCE[0], "answer": float("nan")}]

@@ -190,6 +190,28 @@ def gold_letter(sample: Sample[int]) -> str:
 # ---- files --------------------------------------------------------------------------------------------------------
 
 
+def question_files(path: Path, names: Sequence[str], *, named: bool) -> list[Path]:
+    """The files that a suite's questions are in.
+
+    Args:
+        path: one file, or the folder of several (or the one above it, with ``json/``).
+        names: their names.
+        named: that ``path`` was asked for; one file then stands for itself, else for its folder.
+
+    Raises:
+        DataError: nothing is there.
+    """
+    if not path.exists():
+        raise DataError(f"{path} does not exist")
+    if path.is_file() and named:
+        return [path]
+    folder = path if path.is_dir() else path.parent
+    for place in (folder, folder / "json"):
+        if files := [place / name for name in names if (place / name).is_file()]:
+            return files
+    raise DataError(f"{folder} has none of {', '.join(names[:3])}{' …' if len(names) > 3 else ''}")
+
+
 def entries(path: Path) -> list[dict[str, Any]]:
     """The JSON list of objects in a file.
 

@@ -36,6 +36,7 @@ from vidcausal.benchmarks.qa._suite import (
     group_of,
     grouped,
     percent,
+    question_files,
     stop_note,
     text,
     texts,
@@ -91,18 +92,9 @@ class Mlvu(RuledBenchmark):
 
     def load(self, path: Path) -> Iterator[Sample[int]]:
         """Ids are TASK/NUMBER, counted from 0 in the file of the task."""
-        for file in self._question_files(path):
+        for file in question_files(path, self.files, named=self._annotations is not None):
             for number, row in enumerate(entries(file)):
                 yield self._sample(file.stem, number, row, f"{file}: question {number + 1}")
-
-    def _question_files(self, path: Path) -> list[Path]:
-        if path.is_file() and self._annotations is not None:
-            return [path]
-        folder = path if path.is_dir() else path.parent
-        for place in (folder, folder / "json"):
-            if files := [place / name for name in self.files if (place / name).is_file()]:
-                return files
-        raise DataError(f"{folder} has none of {', '.join(self.files)}")
 
     def _sample(self, stem: str, number: int, row: Mapping[str, Any], place: str) -> Sample[int]:
         kind = text(row.get("question_type"), "question_type", place)

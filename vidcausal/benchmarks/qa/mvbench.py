@@ -27,6 +27,7 @@ from vidcausal.benchmarks.qa._suite import (
     group_of,
     grouped,
     percent,
+    question_files,
     text,
     texts,
 )
@@ -90,18 +91,9 @@ class MvBench(RuledBenchmark):
 
     def load(self, path: Path) -> Iterator[Sample[int]]:
         """Ids are TASK/NUMBER, counted from 0 in the file of the task."""
-        for file in self._question_files(path):
+        for file in question_files(path, self.files, named=self._annotations is not None):
             for number, row in enumerate(entries(file)):
                 yield self._sample(file.stem, number, row, f"{file}: question {number + 1}")
-
-    def _question_files(self, path: Path) -> list[Path]:
-        if path.is_file() and self._annotations is not None:
-            return [path]
-        folder = path if path.is_dir() else path.parent
-        for place in (folder, folder / "json"):
-            if files := [place / name for name in self.files if (place / name).is_file()]:
-                return files
-        raise DataError(f"{folder} has none of the task files ({', '.join(self.files[:3])} …)")
 
     def _sample(self, task: str, number: int, row: Mapping[str, Any], place: str) -> Sample[int]:
         options, question = texts(row.get("candidates"), "candidates", place), text(row["question"], "question", place)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vidcausal.benchmarks.joining import NO_REPLY
-from vidcausal.benchmarks.qa._suite import CRASHES, SuiteBenchmark, stop_note, text
+from vidcausal.benchmarks.qa._suite import CRASHES, SuiteBenchmark, question_files, stop_note, text
 from vidcausal.benchmarks.rows import read_json
 from vidcausal.errors import ConfigError, DataError
 from vidcausal.parsing import parse_choice, plain
@@ -94,7 +94,8 @@ class TempCompass(SuiteBenchmark):
     def load(self, path: Path) -> Iterator[Sample[int]]:
         """Questions of one file, or of the files of a folder; ids are TASK/VIDEO/ASPECT/NUMBER."""
         kinds = _kinds(path)
-        for file in self._question_files(path):
+        named = path.name != META and (self._annotations is not None or self._task != "all")
+        for file in question_files(path, self.file_names(), named=named):
             videos = read_json(file)
             if not isinstance(videos, dict):
                 raise DataError(f"{file} must be an object of videos, got {type(videos).__name__}")
@@ -104,15 +105,6 @@ class TempCompass(SuiteBenchmark):
                     for number, question in enumerate(questions):
                         place = f"{file}: {video}, {aspect}, question {number + 1}"
                         yield self._sample((video, aspect, number), fine, question, place)
-
-    def _question_files(self, path: Path) -> list[Path]:
-        if path.is_file() and path.name != META and (self._annotations is not None or self._task != "all"):
-            return [path]
-        folder = path if path.is_dir() else path.parent
-        files = [file for name in self.file_names() if (file := folder / name).is_file()]
-        if not files:
-            raise DataError(f"{folder} has none of {', '.join(self.file_names())}")
-        return files
 
     def _sample(self, key: tuple[str, str, int], fine: str | None, row: Mapping[str, Any], place: str) -> Sample[int]:
         video, aspect, number = key
