@@ -4,7 +4,8 @@
 Official scorers: limenlp/CausalVLM@8bd20d06 causaltest/vqa_all_test and causaltest/vcr_test, each inside the script of
 a model. Under ``official``:
 
-* ``max_id 0``: share of the rows in which the sentence scores at least as high as its reverse; a tie is right.
+* ``max_id 0``: share of the rows in which the sentence scores at least as high as its reverse; a tie is right, so that
+  equal scores for everything make 100 %. Under ``strict`` a tie is no answer.
 * ``Percentage meeting condition``, for the first-token probabilities of Yes and No of a chat model: (yes > no and yes >
   yes of the reverse) or (no > yes and no < no of the reverse); two decimals.
 * **The sweep over connectives counts the sentence as right whatever it says.** "is due to" is replaced by one of twelve
@@ -179,8 +180,10 @@ def _row(row: Mapping[str, str], sample: Sample[int] | None, where: str) -> dict
         )
     if sample is None:
         return {"id": f"picture {row['image_id']}", "reply": "", "answer": scores}
-    first = sample.meta["sentence"]
-    option = first if scores[pair[0]] >= scores[pair[1]] else 1 - first
+    first, difference = sample.meta["sentence"], scores[pair[0]] - scores[pair[1]]
+    if not difference or math.isnan(difference):  # scores that are equal choose nothing
+        return {"id": sample.id, "reply": "", "answer": scores}
+    option = first if difference > 0 else 1 - first
     return {"id": sample.id, "reply": letter(option), "option": option, "answer": scores}
 
 
