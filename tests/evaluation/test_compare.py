@@ -213,7 +213,12 @@ class Letters:
     name = "letters"
 
     def is_right(self, prediction: Prediction[Any]) -> bool | None:
-        return None if prediction.reply == "?" else prediction.reply == "ABC"[prediction.sample.target]
+        target = prediction.sample.target
+        return (
+            None
+            if prediction.reply == "?"
+            else prediction.reply == ("ABC"[target] if isinstance(target, int) else target)
+        )
 
 
 def graded_one(task: str, target: Any, reply: str = "", error: str | None = None, **extra: Any) -> Grade:
@@ -236,6 +241,9 @@ def test_options_and_orders_that_were_scored() -> None:
 
     assert scored("ask", 1, option=1) is True
     assert scored("ask", 1, option=0) is False
+    assert scored("ask", "y", option=1) is True
+    assert scored("ask", "y", option=0) is False
+    assert scored("ask", "Z", option=0) is None, "a target that is no option cannot be compared"
     for nothing in (None, True, float("nan"), "1"):
         assert scored("ask", 1, option=nothing) is None
 
@@ -277,7 +285,7 @@ def test_events_have_a_figure_and_no_right_and_wrong() -> None:
 
 
 def test_spans_of_what_is_no_span() -> None:
-    for value in (None, 3, "text", [], [[]], [[1]], [["a", "b"]], {"start": 1}, [True, False]):
+    for value in (None, 3, "text", [], [[]], [[1]], [["a", "b"]], {"start": 1}, [True, False], [1.0, 2.0, 3.0, 4.0]):
         assert spans_of(value) == []
 
 

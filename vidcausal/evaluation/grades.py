@@ -84,9 +84,11 @@ def _scored(sample: Sample[Any], prediction: Prediction[Any]) -> bool | None:
     if sample.task == "order":
         order = scored_order(sample, {sample.id: prediction})
         return None if order is None else list(order) == list(sample.target or ())
-    option = prediction.extra.get("option")
-    chosen = isinstance(option, int) and not isinstance(option, bool)
-    return option == sample.target if chosen and sample.options else None
+    option, target = prediction.extra.get("option"), sample.target
+    if isinstance(target, str) and target in sample.options:  # a few benchmarks keep the words of the right option
+        target = sample.options.index(target)
+    numbers = all(isinstance(value, int) and not isinstance(value, bool) for value in (option, target))
+    return option == target if numbers and sample.options else None
 
 
 def judge(benchmark: Benchmark[Any], prediction: Prediction[Any]) -> tuple[bool, bool] | None:
@@ -118,12 +120,14 @@ def _overlap(sample: Sample[Any], prediction: Prediction[Any]) -> float | None:
 
 
 def spans_of(value: Any) -> list[Span]:
-    """The usable moments of a target or of a row: one or several, as spans or as ``[start, end, …]``."""
+    """The usable moments of a target or of a row: one or several, as spans or as ``[start, end, score?]``."""
     if isinstance(value, Span):
         return [value]
     if not isinstance(value, (list, tuple)):
         return []
-    if len(value) >= 2 and all(isinstance(part, (int, float)) and not isinstance(part, bool) for part in value[:2]):
+    if len(value) in (2, 3) and all(
+        isinstance(part, (int, float)) and not isinstance(part, bool) for part in value[:2]
+    ):
         span = _span(value)
         return [] if span is None else [span]
     return [span for part in value for span in spans_of(part)]
