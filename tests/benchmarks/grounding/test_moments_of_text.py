@@ -208,6 +208,19 @@ def test_a_number_that_stops_timechats_parser_stops_official(write, coco):
     assert scores.official == {}
 
 
+def test_the_files_before_the_forms_of_the_scorers_are_read(write, coco):
+    replies = [{"vname": "AAAAA.mp4", "generated_cap": "0 - 10 seconds", "query": "q", "id": 0, "prompt": "p"}]
+    scores = score_file("charades_sta", write("timechat.json", replies), coco)
+    assert scores.official["timechat"]["IOU 0.7"] == 100.0
+    events = [
+        {"id": 0, "video": "AAAAA.mp4", "captions": ["a", "b"], "timestamps": [[3.0], [0.0, 10.0]], "scores": [[], []]},
+        {"id": 1, "video": "BBBBB.mp4", "captions": ["a"], "timestamps": [[3.0]], "scores": [[]]},
+    ]
+    scores = score_file("charades_sta", write("trace.json", events), coco)
+    assert scores.official == {"trace": {"IOU 0.3": 100.0, "IOU 0.5": 100.0, "IOU 0.7": 100.0, "mIOU": 1.0}}
+    assert scores.strict["R@1 IoU=0.7"] == 50.0
+
+
 # ---- bad input --------------------------------------------------------------------------------------------------
 
 

@@ -229,6 +229,33 @@ def test_a_reply_that_says_nothing_is_unread(write, truths):
     assert scored(write, truths, rows, benchmark="qvhighlights_vhd").unparsed == 0.5
 
 
+def test_events_of_trace_become_the_clip_scores_that_it_makes_of_them(write, truths):
+    events = {
+        "id": 1,
+        "video": "x/v.mp4",
+        "captions": ["a", "b"],
+        "timestamps": [[4.0], [6.0]],
+        "scores": [[3.0], [2.0]],
+    }
+    scores = scored(write, truths, [events], "trace.json", "qvhighlights_vhd")
+    assert scores.official["brief"]["HL-min-VeryGood-Hit1"] == 100.0
+    assert scores.strict["HL-min-VeryGood"]["HL-Hit1"] == pytest.approx(100 / 3)
+    fewer = scored(write, truths, [{**events, "scores": [[3.0]]}], "trace.json", "qvhighlights_vhd")
+    assert fewer.official == {}
+    assert any("TypeError" in note for note in fewer.notes)
+
+
+def test_timechats_file_of_replies_is_read(write, truths):
+    rows = [{"vname": "v.mp4", "generated_cap": REPLY, "query": "q", "id": 1, "prompt": "p"}]
+    scores = scored(write, truths, rows, "timechat.json", "qvhighlights_vhd")
+    assert scores.official["brief"]["HL-min-Fair-Hit1"] == 100.0
+
+
+def test_rows_may_be_named_by_id(write, truths):
+    rows = [{"id" if key == "qid" else key: value for key, value in own.items()} for own in PERFECT]
+    assert scored(write, truths, rows).official["brief"]["MR-full-mAP"] == 100.0
+
+
 # ---- our own rows -----------------------------------------------------------------------------------------------
 
 

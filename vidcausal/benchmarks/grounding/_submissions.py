@@ -1,7 +1,8 @@
 """Files of found moments: our own rows, and the forms in which scorers want windows.
 
 Windows may come as lines or a list of ``{"qid", "pred_relevant_windows"}``, as a mapping of ids to
-``{"timestamp": …}``, or as rows whose ``pred`` is a list of numbers.
+``{"timestamp": …}``, or as rows whose ``pred`` is a list of numbers. The files that TimeChat and TRACE write before
+they bring them into these forms (``generated_cap``; ``timestamps`` with ``captions``) are read as well.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ WINDOW_KEYS = ("pred_relevant_windows", "timestamp", "windows", "pred")
 """Where a row keeps its windows, the first that is there."""
 SUBMISSION = "submission"
 """The key under which rows and predictions carry the row of an official file."""
+EVENTS = "events"
+"""The key of the events in a row out of TRACE's file."""
 OWN_KEYS = ("pred_saliency_scores", "ans", "pred_ans")
 """Further keys that only official rows have."""
 
@@ -89,9 +92,21 @@ def listed_row(value: Any, form: str = "lines") -> dict[str, Any] | str:
         return f'a row needs "id" or "qid" (text or a whole number), got {identity!r}'
     if "reply" in value or value.get("error") or _is_text(value.get("pred")):
         return value
+    if isinstance(value.get("generated_cap"), str):  # TimeChat's file of replies
+        return {"id": str(identity), "reply": value["generated_cap"]}
+    if isinstance(value.get("timestamps"), list) and isinstance(value.get("captions"), list):
+        return {"id": str(identity), "reply": "", SUBMISSION: _trace_events(value), "form": "list"}
     if not any(key in value for key in (*WINDOW_KEYS, *OWN_KEYS)):
         return f'a row needs "reply" or one of {", ".join(WINDOW_KEYS)}, got the keys {", ".join(sorted(value))}'
     return {"id": str(identity), "reply": "", SUBMISSION: value, "form": form}
+
+
+def _trace_events(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of TRACE's file of events: the first event with two times is its window, as its reformat_tvg.py has it."""
+    pairs = zip(row["timestamps"], row["captions"], strict=False)
+    window = next((times for times, _ in pairs if isinstance(times, list) and len(times) == 2), None)
+    events = {"times": row["timestamps"], "scores": row.get("scores", [])}
+    return {EVENTS: events} if window is None else {"timestamp": window, EVENTS: events}
 
 
 def _is_text(value: Any) -> bool:

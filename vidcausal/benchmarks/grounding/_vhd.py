@@ -10,12 +10,12 @@ highlight keeps its score only where there is one. A highlight after the video's
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from vidcausal.benchmarks.grounding._submissions import SUBMISSION
+from vidcausal.benchmarks.grounding._submissions import EVENTS, SUBMISSION
 from vidcausal.metrics.highlights import Floats, fitted, ranking_precision, top_clip_liked
 from vidcausal.types import Prediction
 
@@ -111,12 +111,38 @@ def clip_scores(reply: str, duration: float, *, safe: bool = False) -> list[floa
     return [float(value) for value in np.divide(totals, counts, out=np.zeros_like(totals), where=counts > 0)]
 
 
+def trace_clip_scores(events: Mapping[str, Any], duration: float) -> list[float]:
+    """Clip scores out of TRACE's events: its reformat_vhd.py puts second t into the clip before the one that holds it.
+
+    Raises:
+        TypeError: there are fewer scores than times; the published code puts numbers where it then wants lists.
+        IndexError: there is no such clip.
+    """
+    times, scores = list(events["times"]), list(events["scores"])
+    if not times or not scores:
+        times, scores = [], []
+    scores = [*scores, *[0.0] * (len(times) - len(scores))][: len(times)]
+    totals = np.zeros(int(duration / _SECONDS_A_CLIP))
+    counts = np.zeros(len(totals))
+    for time, score in zip(times, scores, strict=True):
+        if len(time) and len(score) and time[0] <= duration:
+            clip = max(0, int(time[0] / _SECONDS_A_CLIP) - 1)
+            totals[clip] += score[0]
+            counts[clip] += 1
+    return [float(value) for value in np.divide(totals, counts, out=np.zeros_like(totals), where=counts > 0)]
+
+
 # ---- the sane score ---------------------------------------------------------------------------------------------
 
 
 def saliency_of(prediction: Prediction[Any], asked: str) -> list[float] | None:
     """A prediction's score for every clip: submitted, or read in a reply about highlights; None where there is none."""
     submission = prediction.extra.get(SUBMISSION)
+    if submission is not None and EVENTS in submission:
+        try:
+            return trace_clip_scores(submission[EVENTS], prediction.sample.meta["duration"])
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            return None
     if submission is not None:
         scores = submission.get("pred_saliency_scores")
         numbers = (

@@ -37,8 +37,14 @@ from vidcausal.benchmarks.grounding._moments import (
     seconds,
 )
 from vidcausal.benchmarks.grounding._qvhighlights_score import Stopped, clip_ratings, eval_submission
-from vidcausal.benchmarks.grounding._submissions import SUBMISSION
-from vidcausal.benchmarks.grounding._vhd import clip_scores, highlight_values, highlights_question, saliency_of
+from vidcausal.benchmarks.grounding._submissions import EVENTS, SUBMISSION
+from vidcausal.benchmarks.grounding._vhd import (
+    clip_scores,
+    highlight_values,
+    highlights_question,
+    saliency_of,
+    trace_clip_scores,
+)
 from vidcausal.benchmarks.joining import UNKNOWN_ID, is_answered
 from vidcausal.benchmarks.rows import read_rows
 from vidcausal.errors import ConfigError, DataError
@@ -147,10 +153,10 @@ class QVHighlights(MomentBenchmark):
         rows: list[dict[str, Any]] = []
         turned = 0
         for p in predictions:
-            if SUBMISSION in p.extra:
-                rows.append(dict(p.extra[SUBMISSION]))
-                continue
             qid = p.sample.meta["truth"]["qid"] if p.error != UNKNOWN_ID else p.sample.id
+            if SUBMISSION in p.extra:
+                rows.append({"qid": qid, **_official_row(p)})
+                continue
             if p.error in (None, UNKNOWN_ID):
                 rows.append({"qid": qid, **self._turned(p)})
                 turned += 1
@@ -193,6 +199,21 @@ class QVHighlights(MomentBenchmark):
                 figures[name] = {key: 100 * float(np.mean(own)) for key, own in values.items()}
                 intervals[name] = {key: percent_interval(truths, own) for key, own in values.items()}
         return figures, intervals
+
+
+def _official_row(prediction: Prediction[Spans]) -> dict[str, Any]:
+    """An official row as it is; TRACE's events as the clip scores that it makes of them.
+
+    Raises:
+        Stopped: TRACE's code would end with an error.
+    """
+    submission: dict[str, Any] = dict(prediction.extra[SUBMISSION])
+    if EVENTS not in submission or prediction.error == UNKNOWN_ID:
+        return submission
+    try:
+        return {"pred_saliency_scores": trace_clip_scores(submission[EVENTS], prediction.sample.meta["duration"])}
+    except ROW_ERRORS as error:
+        raise Stopped(f"{type(error).__name__}: {error} (query {prediction.sample.id})") from error
 
 
 class QVHighlightsVHD(QVHighlights):
