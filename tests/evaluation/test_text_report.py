@@ -81,6 +81,8 @@ def test_the_table_has_written_and_scored_answers_beside_chance(ecare: ECARE, tm
     assert (ask.n, ask.of, ask.written, ask.scored) == (40, 40, 25.0, 100.0)
     assert (ask.chance, ask.constant, ask.unread) == (50.0, 75.0, 0.0)
     assert ask.written_interval[0] < 25.0 < ask.written_interval[1]
+    assert ask.scored_interval is not None
+    assert 85.0 < ask.scored_interval[0] < 95.0  # 40 of 40 right is not certainly 100 %
     assert (exact.n, exact.of, exact.written, exact.scored) == (6, 6, 0.0, 100.0)
     assert (place.written, place.scored) == (pytest.approx(100 / 3), 100.0)
     assert (exact.chance, place.chance) == (pytest.approx(100 / 6), pytest.approx(100 / 3))

@@ -23,7 +23,7 @@ from vidcausal.errors import ConfigError
 from vidcausal.evaluation import build, runner
 from vidcausal.evaluation.machine import command, machine, versions
 from vidcausal.metrics.ordering import exact_match, position_hits
-from vidcausal.metrics.statistics import bootstrap_interval
+from vidcausal.metrics.statistics import bootstrap_interval, wilson_interval
 from vidcausal.parsing import parse_choice
 from vidcausal.protocols import Benchmark
 from vidcausal.types import Prediction, Sample, Scores
@@ -294,6 +294,8 @@ def _row(
 
     def interval(values: Sequence[float]) -> tuple[float, float]:
         low, high = bootstrap_interval(values, clusters=clusters)
+        if low == high:  # all alike: a bootstrap has no width, which few questions do not deserve
+            low, high = wilson_interval(round(sum(values)), len(values))
         return 100 * low, 100 * high
 
     return Row(
@@ -313,9 +315,10 @@ def markdown(rows: Sequence[Row], model: str) -> str:
     """The table with a sentence on what its columns are."""
     lines = [
         f"# {model} without video\n",
-        "Percent, with 95 % intervals (bootstrap over videos, or over questions without one). `written` is read from "
-        "the reply, `scored` is chosen by likelihood; `constant` is the best fixed option of these questions. Orders "
-        "are of the annotation's own descriptions of the clips. Seconds are of the model's calls.\n",
+        "Percent, with 95 % intervals (bootstrap over videos, or over questions without one; Wilson's where all are "
+        "alike). `written` is read from the reply, `scored` is chosen by likelihood; `constant` is the best fixed "
+        "option of these questions. Orders are of the annotation's own descriptions of the clips. Seconds are of the "
+        "model's calls.\n",
         "| benchmark | figure | n of | written | scored | unread | chance | constant | seconds |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
