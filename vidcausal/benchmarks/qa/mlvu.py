@@ -9,9 +9,9 @@ Rules for the tasks with options; ``rule`` names the one whose figures are ``off
   taken over the tasks that are there.
 * ``video-ccam``: QQ-MM/Video-CCAM@5f36c044 ``eval/mlvu.py``: see MVBench; its mean counts questions.
 
-Two questions have no right option (``2_needle.json``), and in eight files' questions an option stands twice: the letter
-of the last one is right for the published scorers, either for the strict score. Options that are all blank are in one
-question (``7_topic_reasoning.json``).
+Two questions have no right option (``2_needle.json``). Sixteen have an option twice, five of them the right one: the
+letter of the last is right for the published scorers, either for the strict score. One question has four blank options
+(``7_topic_reasoning.json``).
 
 G-Avg needs a judge, GPT-4, that writes scores from 1 to 5. With its output (``evaluate_ssc.py`` and
 ``evaluate_summary.py --output_json``) the official sums of ``calculate.py`` and ``calculate_sum.py`` are computed; an
