@@ -6,7 +6,8 @@ listed in :mod:`vidcausal.benchmarks.grounding._tvg`.
 
 Ids are the positions in the official file from 0, as in the file of TimeChat (``test.caption_coco_format.json``);
 lighthouse's ``charades_test_release.jsonl`` has its own ids and moments that are cut to the video. Elsewhere 562 true
-moments end after their video; the videos' lengths come from ``Charades_v1_test.csv`` beside the annotations.
+moments end after their video, and the train split has four that are reversed (they are turned round; ``official``
+takes them as they are). The videos' lengths come from ``Charades_v1_test.csv`` beside the annotations.
 """
 
 from __future__ import annotations
@@ -142,13 +143,13 @@ def tvg_sample(benchmark: MomentBenchmark, row: Mapping[str, Any], lengths: Mapp
     stem = video[:-4] if video.endswith(".mp4") else video
     duration = row.get("duration", lengths.get(stem))
     query = str(row["caption"]).strip()
-    start, end = row["timestamp"]
+    low, high = sorted(map(float, row["timestamp"]))  # the published train split has four reversed ones
     return Sample(
         id=str(row["id"]),
         task="ground",
         question=QUESTION.format(query=query),
         media=benchmark.media(stem),
-        target=(Span(float(start), float(end)),),
+        target=(Span(low, high),),
         goal=query,
         meta={
             "video": stem,
