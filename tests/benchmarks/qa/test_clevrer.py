@@ -70,6 +70,14 @@ def test_per_option_and_per_question(tmp_path: Path, questions: Path) -> None:
     assert low <= 50.0 <= high
 
 
+@pytest.mark.parametrize("bad", [3, {"scene_index": 1}, {"questions": 3}, {"questions": [3]}])
+def test_what_is_no_scene_is_named(tmp_path: Path, questions: Path, bad: Any) -> None:
+    scores = score_file("clevrer", write(tmp_path / "p.json", [prediction(10000, TRUTH), bad]), questions)
+    assert scores.official == {}
+    assert any("1 malformed lines were left out (line 2: " in note for note in scores.notes)
+    assert scores.strict["accuracy"] == 50.0
+
+
 def test_one_scene_is_a_submission_too(tmp_path: Path, questions: Path) -> None:
     scores = score_file("clevrer", write(tmp_path / "p.json", prediction(10000, TRUTH)), questions)
     assert scores.official["overall accuracy per option"] == 50.0

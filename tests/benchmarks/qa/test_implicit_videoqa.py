@@ -108,6 +108,7 @@ def test_policy_official_says_that_there_is_no_scorer(tmp_path: Path, questions:
         ([row(3, duration=[[float("nan"), 1.0]])], "needs two finite seconds"),
         ([row(3, duration=4)], "duration must be a list"),
         ([row(3, all_duration="long")], "needs two finite seconds"),
+        ([row(3, all_duration=10**400)], "needs two finite seconds"),
         ([row(3, qa={})], r"needs qa\.question"),
         ([row(3, options=3)], "options must be a list"),
         ([row(3), row(3)], "'2667165452_3' more than once"),

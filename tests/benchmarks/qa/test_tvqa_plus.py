@@ -86,6 +86,7 @@ def test_the_hull_is_the_union_only_where_spans_meet(tmp_path: Path, questions: 
         ({"133001": 3}, "TypeError: the span of '133001' is 3"),
         ({"133001": ["now", 0]}, "TypeError: the span of '133001'"),
         ({"133001": [[1], 0]}, "TypeError: the span of '133001'"),
+        ({"133001": [[1, 10**400], 0]}, "TypeError: the span of '133001'"),
     ],
 )
 def test_where_the_official_scorer_stops(tmp_path: Path, questions: Path, entry: Any, reason: str) -> None:

@@ -330,7 +330,7 @@ def span_of(value: Any, where: str) -> Span:
     try:
         start, end = value
         return Span(float(start), float(end))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{where}: needs two finite seconds, start <= end, got {str(value)[:80]}") from error
 
 

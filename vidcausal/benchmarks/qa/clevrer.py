@@ -194,10 +194,20 @@ def _printed(right: int, total: int) -> float:
 
 
 def _judged(scene: Any, entry: Any) -> Iterator[Any]:
-    """Rows of a scene in a submission, one a candidate; descriptive questions are left out."""
-    for question in entry["questions"] if isinstance(entry, Mapping) else ():
-        choices = question.get("choices", ()) if isinstance(question, Mapping) else ()
+    """Rows of a scene in a submission, one a candidate; descriptive questions are left out, what is no scene stays."""
+    questions = entry.get("questions") if isinstance(entry, Mapping) else None
+    if not isinstance(questions, list):
+        yield entry
+        return
+    for question in questions:
+        choices = question.get("choices", ()) if isinstance(question, Mapping) else None
+        if not isinstance(choices, (list, tuple)):
+            yield question
+            continue
         for choice in choices:
+            if not isinstance(choice, Mapping):
+                yield choice
+                continue
             identity = f"{scene}_{question.get('question_id')}_{choice.get('choice_id')}"
             yield submitted(identity, choice.get("answer"), choice)
 

@@ -133,7 +133,7 @@ class ImplicitVideoQA(NumberedChoices):
 
     def official(self, predictions: Sequence[Prediction[int]], notes: list[str]) -> dict[str, Any]:
         rows = [whole(p) for p in predictions if is_submitted(p)]
-        rows = [row for row in rows if isinstance(row, Mapping) and "answer" in row]
+        rows = [row for row in rows if isinstance(row, Mapping) and "answer" in row and "pred" in row]
         same = sum(row["pred"] == row["answer"] for row in rows)
         exact = f"; {same} of {len(rows)} submitted rows have pred equal to their answer" if rows else ""
         notes.append(f"no scorer of the multiple-choice task is published{exact}")

@@ -176,4 +176,6 @@ def _iou(span: Span | None, true: Sequence[float]) -> float:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return isinstance(value, float) or abs(value) < 10**300  # larger whole numbers are no floats
