@@ -5,7 +5,8 @@ the most. Four kinds: ``a`` and ``b`` match by overlap alone and then add up the
 overlap times caption score, ``d`` adds up overlaps and needs no captions. Quirks of the published code, kept here:
 
 * The caption metric gets the prediction as the reference and the annotation as the candidate.
-* ``a`` and ``b`` also add up the caption scores of pairs that do not overlap at all, where the path runs through them.
+* ``a`` and ``b`` add up the caption scores of pairs that are picked row by row from the last one back: they need not
+  be those of the best path, and may not overlap at all.
 * Only videos that were predicted are counted.
 """
 
