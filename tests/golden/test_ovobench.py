@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from vidcausal.benchmarks.qa.ovobench import OvoBench
 from vidcausal.benchmarks.score_file import score_file
 
 pytestmark = [pytest.mark.golden, pytest.mark.data]
@@ -33,10 +35,6 @@ def test_recorded_figures(
 
 
 def test_right_answers_in_the_official_words_are_all_right(annotations: Path, tmp_path: Path) -> None:
-    import json
-
-    from vidcausal.benchmarks.qa.ovobench import OvoBench
-
     path = annotations / "ovobench" / "ovo_bench_new.json"
     rows = tmp_path / "right.jsonl"
     with rows.open("w", encoding="utf-8") as file:
