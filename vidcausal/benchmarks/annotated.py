@@ -81,9 +81,9 @@ class AnnotatedBenchmark(ABC):
 
     # ---- samples -------------------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def annotations_path(self) -> Path:
-        """The annotation file in use.
+        """The annotation file in use. Not kept: what was found is no setting that tells two runs apart.
 
         Raises:
             DataError: none was named and none is in ``data_dir``.

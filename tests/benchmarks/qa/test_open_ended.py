@@ -306,3 +306,12 @@ def test_benchmarks_without_a_judge_are_left_alone(questions: Path, tmp_path: Pa
     build.give_judge(bench, tmp_path)
     assert not hasattr(bench, "judge")
     assert not hasattr(bench, "verdicts")
+
+
+def test_a_benchmark_that_was_used_describes_itself_as_before(questions: Path) -> None:
+    from vidcausal.evaluation import build
+
+    bench = MSVDQA(data_dir=questions.parent)
+    before = build.describe(bench)
+    bench.score(bench.predictions([{"id": "1", "reply": "dog"}]))
+    assert build.describe(bench) == before  # else a run could not be resumed with the same object
