@@ -142,6 +142,15 @@ def test_scores_of_replies(tmp_path: Path) -> None:
         score_file("crosstask", tmp_path / "p.json", path, "official")
 
 
+def test_one_answer_is_judged_like_all_of_them(tmp_path: Path) -> None:
+    bench = create_benchmark("niv", annotations=_niv(tmp_path))
+    (sample,) = bench.samples()
+    replies = {", ".join(map(str, sample.target)): True, ", ".join(map(str, sample.target[::-1])): False, "none": None}
+    for reply, right in replies.items():
+        (prediction,) = bench.predictions([{"id": sample.id, "reply": f"Correct order: {reply}"}])
+        assert bench.is_right(prediction) is right  # type: ignore[attr-defined]
+
+
 def test_missing_and_unreadable_answers_are_wrong(tmp_path: Path) -> None:
     path = _crosstask(tmp_path)
     first, _ = create_benchmark("crosstask", annotations=path).samples()

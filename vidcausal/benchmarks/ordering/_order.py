@@ -13,6 +13,7 @@ from vidcausal.benchmarks.order_score import Answer, score_orders
 from vidcausal.benchmarks.ordering._draw import POLICIES, Policy, Procedure, Shuffled, draw
 from vidcausal.cache import digest
 from vidcausal.errors import ConfigError, DataError
+from vidcausal.parsing import parse_order
 from vidcausal.types import EventRecord, Media, Prediction, Sample, Scores, Span
 
 Show = Literal["text", "clips"]
@@ -103,6 +104,12 @@ class OrderingBenchmark(AnnotatedBenchmark):
             candidates=tuple(sorted({r.caption for r in records})) if self._oracle_captions else (),
             meta={"video": procedure.video, "groups": {"goal": procedure.goal}, "oracle_records": records},
         )
+
+    def is_right(self, prediction: Prediction[Answer]) -> bool | None:
+        """Whether the order in a reply's text is the true one; None where the text gives none."""
+        target = prediction.sample.target or ()
+        order = parse_order(prediction.reply, len(target))
+        return None if order is None else order == target
 
     def score(self, predictions: Sequence[Prediction[Answer]], *, expected: int | None = None) -> Scores:
         """Accuracy, step accuracy, Kendall's tau over every question, with chance and constant answers by length."""
