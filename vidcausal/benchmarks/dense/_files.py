@@ -163,7 +163,7 @@ def read_submission(path: Path) -> Rows:
         else:
             bad.append(BadLine(number, f"video {video!r} has {type(events).__name__} where a list of events belongs"))
     if not good:
-        raise DataError(f"{path} holds no list of events; {bad[0]}. Is it a file of another benchmark?")
+        raise DataError(f"{path} holds no list of events; {bad[0]}")
     return Rows(path, tuple(good), tuple(bad))
 
 
