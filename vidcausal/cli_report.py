@@ -207,16 +207,20 @@ def diff_text(found: Result) -> str:
             "",
             f"{part['task']}: {part['figure']}, {part['count']} questions",
             f"  A {part['first']:.2f} %   B {part['second']:.2f} %   B - A {part['difference']:+.2f} points "
-            f"[{low:+.2f}, {high:+.2f}]   p {part['bootstrap_p']:.4f} (paired bootstrap over videos)",
+            f"[{low:+.2f}, {high:+.2f}]   {_p(part['bootstrap_p'])} (paired bootstrap over videos)",
         ]
         if part["both"] is not None:
             lines.append(
                 f"  both right {part['both']}   only A {part['only_first']}   only B {part['only_second']}   "
-                f"neither {part['neither']}   p {part['mcnemar_p']:.4f} (McNemar, exact)"
+                f"neither {part['neither']}   {_p(part['mcnemar_p'])} (McNemar, exact)"
             )
     for run, title in (("first", "only A is right"), ("second", "only B is right")):
         lines += _flip_lines(title, [flip for flip in found["flips"] if flip["to"] == run])
     return "\n".join([*lines, *(f"note: {note}" for note in found["notes"])])
+
+
+def _p(value: float) -> str:
+    return f"p = {value:.4f}" if value >= 1e-4 else "p < 0.0001"
 
 
 def _run(about: Mapping[str, str]) -> str:
