@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from abc import abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -87,13 +88,13 @@ class NumberedChoices(ChoiceBenchmark):
             notes.append(f"the official scorer stops: {why}")
             return {}
 
+    @abstractmethod
     def figures(self, predictions: Sequence[Prediction[int]], notes: list[str]) -> dict[str, Any]:
         """What :meth:`official` returns.
 
         Raises:
             OfficialStops: the published scorer ends with an error.
         """
-        raise NotImplementedError
 
     # ---- samples -------------------------------------------------------------------------------------------------
 

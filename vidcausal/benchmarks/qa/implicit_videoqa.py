@@ -131,7 +131,7 @@ class ImplicitVideoQA(NumberedChoices):
         """Ids by number and text: released results name no video, and numbers alone are not unique."""
         return {sample.meta["key"]: sample.id for sample in self._samples}
 
-    def official(self, predictions: Sequence[Prediction[int]], notes: list[str]) -> dict[str, Any]:
+    def figures(self, predictions: Sequence[Prediction[int]], notes: list[str]) -> dict[str, Any]:
         rows = [whole(p) for p in predictions if is_submitted(p)]
         rows = [row for row in rows if isinstance(row, Mapping) and "answer" in row and "pred" in row]
         same = sum(row["pred"] == row["answer"] for row in rows)
