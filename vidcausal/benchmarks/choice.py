@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -124,7 +125,7 @@ def choice_chance(samples: Samples) -> dict[str, Any]:
     """
     counts = Counter(sample.target for sample in samples if sample.options) or Counter({0: 0})
     best, hits = max(counts.items(), key=lambda item: (item[1], -(item[0] or 0)))
-    guessed = sum(1 / len(sample.options) for sample in samples if sample.options)
+    guessed = math.fsum(1 / len(sample.options) for sample in samples if sample.options)
     return {
         "accuracy": 100 * guessed / len(samples),
         "best constant answer": letter(best or 0),
