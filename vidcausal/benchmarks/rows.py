@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -145,3 +145,35 @@ def _refusal(value: Any, needs_reply: bool) -> str | None:
     if needs_reply and not any(key in value for key in REPLY_KEYS) and not value.get("error"):
         return f'a row needs "reply" or "pred", got the keys {", ".join(sorted(map(str, value))) or "none"}'
     return None
+
+
+def turned_rows(
+    path: Path,
+    numbered: Sequence[tuple[int, Any]],
+    bad: Sequence[BadLine],
+    turn: Callable[[Any], dict[str, Any] | str],
+    needed: str,
+) -> Rows:
+    """Values of a file, each turned into a row, or into the reason why it is none.
+
+    Args:
+        path: the file.
+        numbered: its values with their lines.
+        bad: lines that were no values.
+        turn: a value to a row or a reason.
+        needed: what each row needs, for the message that there is none.
+
+    Raises:
+        DataError: not one value is a row.
+    """
+    rows: list[dict[str, Any]] = []
+    refused = list(bad)
+    for number, value in numbered:
+        row = turn(value)
+        if isinstance(row, str):
+            refused.append(BadLine(number, row))
+        else:
+            rows.append(row)
+    if not rows:
+        raise DataError(f"{path} holds no answer{f'; {min(refused)}' if refused else ''}. {needed}")
+    return Rows(path, tuple(rows), tuple(sorted(refused)))

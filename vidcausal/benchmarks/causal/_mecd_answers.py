@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from vidcausal.benchmarks.rows import BadLine, Rows, read_values
+from vidcausal.benchmarks.rows import Rows, read_values, turned_rows
 from vidcausal.errors import DataError
 from vidcausal.parsing import plain
 
@@ -42,19 +42,11 @@ def read_answers(path: Path) -> Rows:
     if path.suffix == ".txt":
         return _text_file(path)
     numbered, bad = read_values(path)
-    rows: list[dict[str, Any]] = []
-    for number, value in numbered:
-        row = _row(value)
-        if isinstance(row, str):
-            bad.append(BadLine(number, row))
-        else:
-            rows.append(row)
-    if not rows:
-        raise DataError(
-            f"{path} holds no answer{f'; {min(bad)}' if bad else ''}. Each row needs an id (or name) and a reply (or "
-            'pred), for example {"name": "v_hJn5L1nrkL4", "pred": [0, 0, 0, 0, 0, 1, 1]}'
-        )
-    return Rows(path, tuple(rows), tuple(sorted(bad)))
+    needed = (
+        "Each row needs an id (or name) and a reply (or pred), for example "
+        '{"name": "v_hJn5L1nrkL4", "pred": [0, 0, 0, 0, 0, 1, 1]}'
+    )
+    return turned_rows(path, numbered, bad, _row, needed)
 
 
 def _text_file(path: Path) -> Rows:

@@ -29,7 +29,7 @@ from vidcausal.benchmarks.causal._pictures import PictureBenchmark
 from vidcausal.benchmarks.joining import NO_REPLY, is_answered
 from vidcausal.benchmarks.qa._multiple import question_rows
 from vidcausal.benchmarks.qa._open_base import AnswerBenchmark, Figures, Latest, Samples
-from vidcausal.benchmarks.rows import BadLine, Rows, read_values
+from vidcausal.benchmarks.rows import Rows, read_values, turned_rows
 from vidcausal.errors import DataError
 from vidcausal.parsing import normalize_answer, plain
 from vidcausal.types import Prediction, Sample
@@ -96,19 +96,8 @@ class CausalVLBench(PictureBenchmark, AnswerBenchmark):
         waiting: dict[str, list[str]] = defaultdict(list)
         for sample in self._samples:
             waiting[sample.meta["key"]].append(sample.id)
-        rows = []
-        for number, value in numbered:
-            row = _row(value, waiting)
-            if isinstance(row, str):
-                bad.append(BadLine(number, row))
-            else:
-                rows.append(row)
-        if not rows:
-            raise DataError(
-                f"{path} holds no answer{f'; {min(bad)}' if bad else ''}. Each row needs an id and a reply, or is one "
-                "of a result file with id, image, question, answer and prediction"
-            )
-        return Rows(path, tuple(rows), tuple(sorted(bad)))
+        needed = "Each row needs an id and a reply, or is a result with id, image, question, answer and prediction"
+        return turned_rows(path, numbered, bad, lambda value: _row(value, waiting), needed)
 
     # ---- strict ---------------------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from vidcausal.benchmarks.causal._pictures import PictureBenchmark
 from vidcausal.benchmarks.joining import NO_REPLY
 from vidcausal.benchmarks.qa._multiple import question_rows
 from vidcausal.benchmarks.qa._open_base import AnswerBenchmark, Figures, Latest, Samples
-from vidcausal.benchmarks.rows import BadLine, Rows, read_values
+from vidcausal.benchmarks.rows import BadLine, Rows, read_values, turned_rows
 from vidcausal.errors import DataError
 from vidcausal.parsing import first_number, normalize_answer, parse_choice, plain
 from vidcausal.types import Prediction, Sample
@@ -110,21 +110,12 @@ class VisualTrans(PictureBenchmark, AnswerBenchmark):
         places: dict[str, list[str]] = {}
         for sample in self._samples:
             places.setdefault(sample.meta["key"], []).append(sample.id)
-        rows = []
-        for number, value in numbered:
-            row = _row(value, places)
-            if isinstance(row, str):
-                bad.append(BadLine(number, row))
-            else:
-                rows.append(row)
-        if any(row["answer"] for row in rows):
-            bad += [BadLine(n, "empty") for n in _empty_lines(path)]
-        if not rows:
-            raise DataError(
-                f"{path} holds no answer{f'; {min(bad)}' if bad else ''}. Each row needs an id and a reply, or is a "
-                "line of eval_model.py with question, images and assistant"
-            )
-        return Rows(path, tuple(rows), tuple(sorted(bad)))
+        needed = "Each row needs an id and a reply, or is a line of eval_model.py with question, images and assistant"
+        found = turned_rows(path, numbered, bad, lambda value: _row(value, places), needed)
+        if not any(row["answer"] for row in found.rows):
+            return found
+        empty = [BadLine(number, "empty") for number in _empty_lines(path)]
+        return Rows(path, found.rows, tuple(sorted([*found.bad, *empty])))
 
     # ---- strict ---------------------------------------------------------------------------------------------------
 
